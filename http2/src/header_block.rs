@@ -20,9 +20,19 @@ impl HeaderBlock {
     /// Encodes fields without the dynamic table of the peer, so that the block may be sent any number of times, on any
     /// connection. Names must be in lower case.
     pub fn new<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self::of_bytes(
+            fields
+                .into_iter()
+                .map(|(name, value)| (name, value.as_bytes())),
+        )
+    }
+
+    /// Encodes fields whose values may be any bytes that a field may have, as [`new`](Self::new) does.
+    pub fn of_bytes<'a>(fields: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
         let mut block = Vec::new();
         for (name, value) in fields {
-            if let Some(index) = static_index(name, value) {
+            let indexed = str::from_utf8(value).map(|value| static_index(name, value));
+            if let Ok(Some(index)) = indexed {
                 put_integer(&mut block, 0x80, 7, index);
                 continue;
             }
@@ -33,7 +43,7 @@ impl HeaderBlock {
                     put_string(&mut block, name.as_bytes());
                 }
             }
-            put_string(&mut block, value.as_bytes());
+            put_string(&mut block, value);
         }
         Self::from_encoded(&block)
     }
@@ -136,6 +146,12 @@ mod tests {
         assert_eq!(block.encoded(), payload);
         let empty = HeaderBlock::new([]);
         assert_eq!(put(&empty, true), [0, 0, 0, 1, 5, 0, 0, 0, 5]);
+    }
+
+    #[test]
+    fn a_value_may_have_any_bytes() {
+        let block = HeaderBlock::of_bytes([("via", &b"\xff\xfe"[..]), (":status", b"200")]);
+        assert_eq!(block.encoded(), b"\x0f\x2d\x02\xff\xfe\x88");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use soloist_client::Client;
 use soloist_server::Server;
-use soloist_server::config::Config;
+use soloist_server::config::{Config, Transport};
 
 /// A server of its own for a test, on a free port. It shuts down when it is dropped.
 pub(crate) struct TestServer(Option<Server>);
@@ -14,7 +14,11 @@ impl TestServer {
         Self::with(Config::default())
     }
 
-    pub(crate) fn with(config: Config) -> Self {
+    /// Over the transport that SOLOIST_TRANSPORT names, or hyper.
+    pub(crate) fn with(mut config: Config) -> Self {
+        if let Ok(name) = std::env::var("SOLOIST_TRANSPORT") {
+            config.transport.transport = Transport::of_name(&name).unwrap();
+        }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Self(Some(Server::start(listener, &config).unwrap()))
     }

@@ -182,6 +182,14 @@ pub const THREAD_DESCRIPTORS: u64 = 4;
 /// as many as it may have open, which take a millisecond or two.
 pub const TURN_BYTES: usize = 32 * KIB;
 
+/// Most bytes that a connection of the own transport writes in one turn: a client that reads a backup as fast as it comes must not
+/// keep the thread. As much as the sockets of this system take at once, so that a turn seldom ends for this.
+pub const WRITE_TURN_BYTES: usize = 256 * KIB;
+
+/// How many errors of a client's streams time makes up for each second, with the own transport. hyper forgives none, but its
+/// limit does not count streams that are refused because too many are open.
+pub const STREAM_ERRORS_PER_SECOND: u32 = 10;
+
 /// How long a connection's turn may take, with everything that follows from what it reads, while others read on its
 /// thread. A call goes through five tasks (connection, handler, owner, handler, connection), and before each it waits
 /// for a turn of every connection: about 750 us beside one connection with an endless stream of calls. A shorter turn

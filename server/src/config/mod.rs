@@ -30,7 +30,7 @@ pub use limits::{Limits, MailboxLimits};
 pub use log::LogConfig;
 pub use storage::{Durability, StorageConfig};
 pub use tls::{ClientAuth, TlsConfig, TlsVersion};
-pub use transport::TransportLimits;
+pub use transport::{Transport, TransportLimits};
 
 use parse::{KIB, MESSAGE_LIMIT_MAX};
 

@@ -2,14 +2,39 @@
 
 use std::time::Duration;
 
-use clap::{Args, value_parser};
+use clap::{Args, ValueEnum, value_parser};
 
 use super::parse::{KIB, MIB, bytes, duration, number};
+
+/// What serves HTTP/2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Transport {
+    /// The crate hyper, with h2.
+    Hyper,
+    /// The server's own, with the crate soloist-http2.
+    Own,
+}
+
+impl Transport {
+    /// Returns the transport of this name, as the flag has it.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::from_str(name, false).ok()
+    }
+}
 
 /// Limits on threads, connections and HTTP/2.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Threads and connections")]
 pub struct TransportLimits {
+    /// What serves HTTP/2: the crate hyper, or the server's own transport, which is new. Both give the same answers to the same calls.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SOLOIST_TRANSPORT",
+        default_value = "hyper"
+    )]
+    pub transport: Transport,
     /// Threads that serve connections. The owner runs on the first. 0: one per core.
     #[arg(long, value_name = "N", env = "SOLOIST_THREADS", default_value_t = Self::DEFAULT.threads,
           value_parser = number(0, 1024))]
@@ -62,6 +87,7 @@ pub struct TransportLimits {
 impl TransportLimits {
     /// The defaults.
     pub const DEFAULT: Self = Self {
+        transport: Transport::Hyper,
         threads: 0,
         max_connections: 10_000,
         max_streams: 256,

@@ -462,6 +462,21 @@ impl QuotaGuard {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// Charges `bytes` instead: what is more is charged, and what is less is given back.
+    pub fn change(&mut self, bytes: usize) {
+        let before = std::mem::replace(&mut self.bytes, bytes);
+        let account = &self.quota.0;
+        match bytes.checked_sub(before) {
+            Some(0) => {}
+            Some(more) => account.add(more),
+            None => account.remove(before - bytes),
+        }
+        if self.of_values {
+            account.value_bytes.fetch_add(bytes, Ordering::Relaxed);
+            account.value_bytes.fetch_sub(before, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Drop for QuotaGuard {
@@ -567,6 +582,22 @@ mod tests {
         assert_eq!(connection.held_bytes(), 0);
         drop(connection);
         assert_eq!(memory.leased_bytes(), 0, "a closed connection has no lease");
+    }
+
+    #[test]
+    fn a_charge_that_changes_gives_back_only_what_is_less() {
+        let quota = ConnectionQuota::new(1_000_000);
+        let mut guard = quota.clone().charge(500);
+        let before = quota.given_back();
+        guard.change(900);
+        assert_eq!((quota.held_bytes(), quota.given_back() - before), (900, 0));
+        guard.change(600);
+        assert_eq!(
+            (quota.held_bytes(), quota.given_back() - before),
+            (600, 300)
+        );
+        drop(guard);
+        assert_eq!((quota.held_bytes(), quota.given_back() - before), (0, 900));
     }
 
     #[test]

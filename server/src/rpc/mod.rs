@@ -5,7 +5,7 @@
 //! `backup`. [`body`] reads and writes the bytes of a call.
 
 pub(crate) mod admin;
-mod answering;
+pub(crate) mod answering;
 pub(crate) mod arguments;
 pub(crate) mod audit;
 mod backup;

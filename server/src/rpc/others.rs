@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 
 use http::{Request, Response, Uri};
-use hyper::body::Incoming;
 use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::codegen::BoxFuture;
@@ -17,6 +16,7 @@ use tower_service::Service as _;
 
 use super::answering::ResponseFuture;
 use super::body::framing::{CheckedBody, MessageCount};
+use super::body::incoming::RequestBody;
 use super::body::response::ResponseBody;
 use super::body::until_end::UntilEnd;
 use super::deadline::Deadline;
@@ -36,7 +36,7 @@ pub(super) struct Other {
 }
 
 type Handler =
-    Box<dyn Fn(Request<CheckedBody<Incoming>>, Deadline) -> ResponseFuture + Send + Sync>;
+    Box<dyn Fn(Request<CheckedBody<RequestBody>>, Deadline) -> ResponseFuture + Send + Sync>;
 
 /// Health, and reflection unless it is off.
 pub(super) struct Others {
@@ -84,7 +84,7 @@ impl Other {
     /// Calls the service.
     pub(super) fn call(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         deadline: Deadline,
         limits: &Limits,
         quota: &ConnectionQuota,
@@ -116,7 +116,7 @@ fn services(health: HealthReporter, drain: &watch::Receiver<bool>) -> Vec<Other>
     macro_rules! other {
         ($name:expr, $service:expr) => {{
             let (drain, service) = (drain.clone(), $service);
-            let call = move |mut request: Request<CheckedBody<Incoming>>, deadline| {
+            let call = move |mut request: Request<CheckedBody<RequestBody>>, deadline| {
                 if $name == reflection_v1alpha::server_reflection_server::SERVICE_NAME {
                     as_v1(request.uri_mut());
                 }

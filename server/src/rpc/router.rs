@@ -1,12 +1,9 @@
 //! Finds the handler of an HTTP request: by its path, which is `/SERVICE/METHOD`.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
-use hyper::body::Incoming;
-use hyper::service::Service;
 use prost::Message;
 use soloist::server::admin_server::{self, AdminServer};
 use soloist::server::machines_server::{self, MachinesServer};
@@ -21,7 +18,8 @@ use tower_service::Service as _;
 use super::admin::AdminService;
 use super::answering::{Answering, Begun, ResponseFuture};
 use super::body::framing::{CheckedBody, MessageCount};
-use super::body::request::RequestMessages;
+use super::body::incoming::RequestBody;
+use super::body::request::{RequestMessages, only_message};
 use super::body::response::{self, ResponseBody};
 use super::callers::Callers;
 use super::context::CallContext;
@@ -132,7 +130,7 @@ impl Router {
         context: Arc<CallContext>,
         deadline: Deadline,
         headers: &HeaderMap,
-        body: Incoming,
+        body: RequestBody,
     ) -> ResponseFuture {
         match method {
             "Read" => read(
@@ -218,9 +216,9 @@ impl Router {
     fn call_tonic(
         &self,
         context: Arc<CallContext>,
-        mut request: Request<Incoming>,
+        mut request: Request<RequestBody>,
         deadline: Deadline,
-        serve: impl FnOnce(Request<CheckedBody<Incoming>>) -> TonicFuture,
+        serve: impl FnOnce(Request<CheckedBody<RequestBody>>) -> TonicFuture,
     ) -> ResponseFuture {
         let limits = &self.context.limits;
         // The service begins once the whole message has arrived.
@@ -244,7 +242,7 @@ impl Router {
 fn unary<Q, A, F>(
     context: Arc<CallContext>,
     deadline: Deadline,
-    body: Incoming,
+    body: RequestBody,
     serve: impl FnOnce(Arc<CallContext>, Q, Instant) -> F + Send + 'static,
 ) -> ResponseFuture
 where
@@ -270,7 +268,7 @@ where
 fn read<Q, A, F>(
     context: Arc<CallContext>,
     deadline: Deadline,
-    body: Incoming,
+    body: RequestBody,
     serve: impl FnOnce(Arc<CallContext>, Q, Instant) -> F + Send + 'static,
 ) -> ResponseFuture
 where
@@ -297,7 +295,7 @@ where
 fn one_message<F>(
     context: Arc<CallContext>,
     deadline: Deadline,
-    body: Incoming,
+    body: RequestBody,
     serve: impl FnOnce(Arc<CallContext>, Bytes, Deadline) -> F + Send + 'static,
 ) -> ResponseFuture
 where
@@ -307,12 +305,8 @@ where
     let arrive_by = Some(deadline.or_max(limits));
     let body = CheckedBody::new(body, MessageCount::One, limits.max_message_bytes, arrive_by)
         .charged_to(context.quota.clone());
-    let mut messages = RequestMessages::new(body);
     Box::pin(async move {
-        let message = messages.only().await;
-        // The request is whole, so nothing of it is charged any more.
-        drop(messages);
-        let response = match message {
+        let response = match only_message(body).await {
             Ok(message) => serve(context, message, deadline).await,
             Err(status) => Err(status),
         };
@@ -324,7 +318,7 @@ fn pipeline(
     context: &CallContext,
     deadline: Deadline,
     headers: &HeaderMap,
-    body: Incoming,
+    body: RequestBody,
 ) -> ResponseFuture {
     let limits = &context.limits;
     // No deadline for the body: the stream itself watches its deadline.
@@ -338,12 +332,9 @@ fn pipeline(
     Box::pin(async { Ok(response) })
 }
 
-impl Service<Request<Incoming>> for ClientRouter {
-    type Response = Response<ResponseBody>;
-    type Error = Infallible;
-    type Future = Answering;
-
-    fn call(&self, request: Request<Incoming>) -> Answering {
+impl ClientRouter {
+    /// Begins a call.
+    pub(super) fn call(&self, request: Request<RequestBody>) -> Answering {
         let Self { router, callers } = self;
         Answering::new(&router.context.quota, || {
             router.route(callers.as_ref(), request)
@@ -353,7 +344,7 @@ impl Service<Request<Incoming>> for ClientRouter {
 
 impl Router {
     /// Finds the handler of a request.
-    fn route(&self, callers: Option<&Callers>, request: Request<Incoming>) -> Begun {
+    fn route(&self, callers: Option<&Callers>, request: Request<RequestBody>) -> Begun {
         let (parts, body) = request.into_parts();
         let head = match Head::read(&parts, &self.context.quota) {
             Ok(head) => head,

@@ -1,18 +1,21 @@
 //! What answers the calls of a connection: a store, or a node of a cluster, which may come to own one.
 
 use std::cell::OnceCell;
+use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use tokio::sync::watch;
 
 use super::answering::Answering;
+use super::body::incoming::RequestBody;
+use super::body::response::ResponseBody;
 use super::router::{ClientRouter, Router, ShownCertificate};
 use super::standby::{Client, Forward, Standby};
 use crate::access::{Credential, certificate_names};
-pub(crate) use crate::owner::ConnectionQuota;
+pub(crate) use crate::owner::{CallGuard, ConnectionQuota, QuotaGuard};
 
 /// What answers calls. A connection has its own: see [`for_connection`](Self::for_connection).
 #[derive(Clone)]
@@ -111,11 +114,18 @@ pub(crate) struct NodeClient {
 }
 
 impl Service<Request<Incoming>> for ClientServices {
-    type Response = <ClientRouter as Service<Request<Incoming>>>::Response;
-    type Error = <ClientRouter as Service<Request<Incoming>>>::Error;
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
+        self.begin(request.map(RequestBody::from))
+    }
+}
+
+impl ClientServices {
+    /// Begins a call.
+    pub(crate) fn begin(&self, request: Request<RequestBody>) -> Answering {
         match self {
             Self::Store(router) => router.call(request),
             Self::Node(node) => node.call(request),
@@ -124,7 +134,7 @@ impl Service<Request<Incoming>> for ClientServices {
 }
 
 impl NodeClient {
-    fn call(&self, request: Request<Incoming>) -> Answering {
+    fn call(&self, request: Request<RequestBody>) -> Answering {
         if let Some(store) = self.store.get() {
             return store.call(request);
         }

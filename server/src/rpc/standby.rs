@@ -6,7 +6,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use prost::Message as _;
 use soloist::server::{admin_server, machines_server, sessions_server, state_server};
 use soloist::v1;
@@ -18,7 +17,8 @@ use tonic_health::server::HealthReporter;
 
 use super::answering::{Begun, ResponseFuture};
 use super::body::framing::{CheckedBody, MessageCount};
-use super::body::request::RequestMessages;
+use super::body::incoming::RequestBody;
+use super::body::request::only_message;
 use super::body::response::{self, ResponseBody};
 use super::body::until_end::UntilEnd;
 use super::callers::token;
@@ -40,8 +40,10 @@ use crate::role::NodeStatus;
 /// Sends calls on to the owner.
 pub(crate) trait Forward: fmt::Debug + Send + Sync {
     /// Sends a call on. What is dropped before its end is cancelled there.
-    fn send(&self, call: Request<Incoming>)
-    -> BoxFuture<Response<tonic::body::Body>, NotForwarded>;
+    fn send(
+        &self,
+        call: Request<RequestBody>,
+    ) -> BoxFuture<Response<tonic::body::Body>, NotForwarded>;
 }
 
 /// Why a call that was to be sent on has no answer.
@@ -117,7 +119,7 @@ impl Standby {
     }
 
     /// Finds what answers a request.
-    pub(super) fn route(&self, client: &Client<'_>, request: Request<Incoming>) -> Begun {
+    pub(super) fn route(&self, client: &Client<'_>, request: Request<RequestBody>) -> Begun {
         let (parts, body) = request.into_parts();
         let head = match Head::read(&parts, client.quota) {
             Ok(head) => head,
@@ -215,7 +217,7 @@ impl Standby {
     fn send_on(
         &self,
         forward: Arc<dyn Forward>,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         method: Method,
         deadline: Deadline,
     ) -> ResponseFuture {
@@ -250,17 +252,19 @@ impl Standby {
         })
     }
 
-    fn get_node(&self, client: &Client<'_>, deadline: Deadline, body: Incoming) -> ResponseFuture {
+    fn get_node(
+        &self,
+        client: &Client<'_>,
+        deadline: Deadline,
+        body: RequestBody,
+    ) -> ResponseFuture {
         let arrive_by = Some(deadline.or_max(&self.limits));
         let limit = self.limits.max_message_bytes;
         let body = CheckedBody::new(body, MessageCount::One, limit, arrive_by)
             .charged_to(client.quota.clone());
-        let mut messages = RequestMessages::new(body);
         let node = self.node.clone();
         Box::pin(async move {
-            let message = messages.only().await;
-            drop(messages);
-            let request = message.and_then(|message| {
+            let request = only_message(body).await.and_then(|message| {
                 v1::GetNodeRequest::decode(message).map_err(|error| not_a_message(&error))
             });
             Ok(match request {

@@ -1,11 +1,9 @@
 //! One connection, from its first byte to its last.
 
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
-use hyper::server::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -17,14 +15,16 @@ use super::handshakes::Handshakes;
 use super::listener::Accepted;
 use super::open_calls::OpenCalls;
 use super::outstayed::{Outstayed, outstayed};
+use super::own::OwnConnection;
+use super::served::{Ended, Served, hyper_connection};
 use super::socket::{Kind, Socket};
 use super::tls::{ClientCertificates, Tls};
 use super::without_call::WithoutCall;
-use crate::config::{DRAIN_IDLE, LOCAL_ERROR_RESET_STREAMS_MAX, TransportLimits};
+use crate::config::{DRAIN_IDLE, Transport, TransportLimits};
 use crate::metrics;
 use crate::rpc::audit;
 use crate::rpc::router::ShownCertificate;
-use crate::rpc::services::Services;
+use crate::rpc::services::{ConnectionQuota, Services};
 
 /// The first bytes of every HTTP/2 connection. Source: RFC 9113, section 3.4.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -52,24 +52,16 @@ pub(super) async fn serve(
     accepted: Accepted,
     services: Services,
     peer: &str,
-    shared: Shared,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let Shared {
-        limits,
-        thread,
-        handshakes,
-        mut tls,
-        mut drain,
-        crowded,
-    } = shared;
-    // One limit for both: a peer that is slow with the handshake has less time for the preface.
-    let opening = timeout(
-        limits.preface_timeout,
-        open(accepted, tls.as_mut(), &handshakes),
+    mut shared: Shared,
+) -> Ended {
+    let opened = timeout(
+        // One limit for both: a peer that is slow with the handshake has less time for the preface.
+        shared.limits.preface_timeout,
+        open(accepted, shared.tls.as_mut(), &shared.handshakes),
     );
     let opened = tokio::select! {
-        opened = opening => opened,
-        _ = drain.wait_for(|drain| *drain) => return Ok(()),
+        opened = opened => opened,
+        _ = shared.drain.wait_for(|drain| *drain) => return Ok(()),
     };
     let socket = match opened {
         Ok(Ok(Some(socket))) => socket,
@@ -82,7 +74,8 @@ pub(super) async fn serve(
             return Err(error.into());
         }
         Err(_) => {
-            return Err(format!("no HTTP/2 preface within {:?}", limits.preface_timeout).into());
+            let time = shared.limits.preface_timeout;
+            return Err(format!("no HTTP/2 preface within {time:?}").into());
         }
     };
     let certificates = socket.client_certificates();
@@ -91,56 +84,89 @@ pub(super) async fn serve(
         encoded,
         refused: is_refused,
     });
-    let service = services.called_by(peer, shown);
+    let client = services.called_by(peer, shown);
     let polls = PollCount::default();
     let calls = OpenCalls::new(services.quota().clone());
-    let io = FairIo::new(socket, thread, polls.clone()).limited_by(WithoutCall::new(calls.clone()));
-    let http2 = http2(&limits, calls.clone());
-    let mut connection = pin!(http2.serve_connection(TokioIo::new(io), service));
-    // Biased, so that no call is taken from a client once its certificate is refused.
-    tokio::select! {
-        biased;
-        () = refused(tls, certificates) => {
-            audit::certificate_refused(peer);
-            refuse.send_replace(());
-        }
-        ended = polls.count(connection.as_mut()) => return Ok(ended?),
-        _ = drain.wait_for(|drain| *drain) => {}
-        outstayed = outstayed(services.quota(), &limits, crowded) => match outstayed {
-            Outstayed::Idle => {}
-            Outstayed::Unread => return Err("the client does not read, and memory is scarce".into()),
-        },
-    }
-    connection.as_mut().graceful_shutdown();
-    // A live peer answers at once, and its connection ends with its last call. One that was stopped, or is gone, would
-    // keep the server until the timeout.
-    let ended = async {
-        tokio::select! {
-            ended = polls.count(connection) => ended,
-            () = calls.none_for(DRAIN_IDLE) => Ok(()),
-        }
+    let io = FairIo::new(socket, Arc::clone(&shared.thread), polls.clone())
+        .limited_by(WithoutCall::new(calls.clone()));
+    let open = Open {
+        certificates,
+        refuse,
+        polls,
+        calls,
+        quota: services.quota(),
+        peer,
     };
-    match timeout(limits.drain_timeout, ended).await {
-        Ok(ended) => Ok(ended?),
-        Err(_) => Err(format!("calls did not end within {:?}", limits.drain_timeout).into()),
+    match shared.limits.transport {
+        Transport::Hyper => {
+            let connection = hyper_connection(io, client, open.calls.clone(), &shared.limits);
+            open.serve(pin!(connection), shared).await
+        }
+        Transport::Own => {
+            let quota = open.quota.clone();
+            let connection = OwnConnection::new(io, client, quota, &shared.limits);
+            open.serve(pin!(connection), shared).await
+        }
     }
 }
 
-fn http2(limits: &TransportLimits, calls: OpenCalls) -> http2::Builder<OpenCalls> {
-    let mut http2 = http2::Builder::new(calls);
-    http2
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.max_streams)
-        .max_header_list_size(limits.max_header_bytes)
-        .max_pending_accept_reset_streams(limits.max_streams as usize)
-        .max_local_error_reset_streams(LOCAL_ERROR_RESET_STREAMS_MAX)
-        .initial_stream_window_size(limits.stream_window_bytes)
-        .initial_connection_window_size(limits.connection_window_bytes)
-        .keep_alive_interval(limits.keepalive_interval)
-        .keep_alive_timeout(limits.keepalive_timeout)
-        // gRPC clients do not read it.
-        .auto_date_header(false);
-    http2
+/// A connection from its preface on.
+struct Open<'a> {
+    certificates: ClientCertificates,
+    /// To be told when the client's certificate is not accepted any more.
+    refuse: watch::Sender<()>,
+    polls: PollCount,
+    calls: OpenCalls,
+    quota: &'a ConnectionQuota,
+    peer: &'a str,
+}
+
+impl Open<'_> {
+    /// Drives `connection` until its peer closes it, it has outstayed, or the server has drained.
+    async fn serve<C: Served>(self, mut connection: Pin<&mut C>, shared: Shared) -> Ended {
+        let Self {
+            certificates,
+            refuse,
+            polls,
+            calls,
+            quota,
+            peer,
+        } = self;
+        let Shared {
+            limits,
+            tls,
+            mut drain,
+            crowded,
+            ..
+        } = shared;
+        // Biased, so that no call is taken from a client once its certificate is refused.
+        tokio::select! {
+            biased;
+            () = refused(tls, certificates) => {
+                audit::certificate_refused(peer);
+                refuse.send_replace(());
+            }
+            ended = polls.count(connection.as_mut()) => return ended,
+            _ = drain.wait_for(|drain| *drain) => {}
+            outstayed = outstayed(quota, &limits, crowded) => match outstayed {
+                Outstayed::Idle => {}
+                Outstayed::Unread => return Err("the client does not read, and memory is scarce".into()),
+            },
+        }
+        connection.as_mut().drain();
+        // A live peer answers at once, and its connection ends with its last call. One that was stopped, or is gone, would
+        // keep the server until the timeout.
+        let ended = async {
+            tokio::select! {
+                ended = polls.count(connection) => ended,
+                () = calls.none_for(DRAIN_IDLE) => Ok(()),
+            }
+        };
+        match timeout(limits.drain_timeout, ended).await {
+            Ok(ended) => ended,
+            Err(_) => Err(format!("calls did not end within {:?}", limits.drain_timeout).into()),
+        }
+    }
 }
 
 /// Opens a connection up to the end of HTTP/2's preface. None if the peer has left, or speaks something else.
@@ -190,7 +216,7 @@ async fn refused(tls: Option<watch::Receiver<Arc<Tls>>>, certificates: ClientCer
 /// Reads the preface. None if the peer has left, or speaks something else: it is told at the first wrong byte that this is
 /// HTTP/2.
 async fn greet(mut socket: Socket) -> io::Result<Option<Socket>> {
-    // Read here, because hyper would wait for the preface for ever.
+    // Read here, so that a peer that speaks something else is told.
     let mut preface = [0; PREFACE.len()];
     let mut len = 0;
     while len < preface.len() {

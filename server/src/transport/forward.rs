@@ -28,6 +28,7 @@ use crate::config::{
     FORWARD_CONNECT_TIMEOUT, FORWARD_CONNECTIONS_MAX, FORWARD_LAST_ANSWERS, TransportLimits,
 };
 use crate::role::NodeStatus;
+use crate::rpc::body::incoming::RequestBody;
 use crate::rpc::header_fields::HOP;
 use crate::rpc::standby::{Forward, NotForwarded, broken};
 
@@ -50,7 +51,7 @@ struct Lines {
 /// A connection to the owner.
 #[derive(Clone)]
 struct Line {
-    sender: SendRequest<Incoming>,
+    sender: SendRequest<RequestBody>,
     scheme: Scheme,
     authority: Authority,
     /// One for the line itself, and one for each call in progress.
@@ -136,7 +137,7 @@ impl Forwarder {
     }
 
     /// Opens HTTP/2 on a socket, and serves it with a task of this thread.
-    async fn open<S>(&self, socket: S, address: &str) -> io::Result<SendRequest<Incoming>>
+    async fn open<S>(&self, socket: S, address: &str) -> io::Result<SendRequest<RequestBody>>
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
@@ -192,7 +193,7 @@ async fn has_left(mut node: watch::Receiver<NodeStatus>, address: &str) {
 impl Forward for Forwarder {
     fn send(
         &self,
-        call: Request<Incoming>,
+        call: Request<RequestBody>,
     ) -> BoxFuture<Response<tonic::body::Body>, NotForwarded> {
         let this = self.clone_for_call();
         Box::pin(async move {
@@ -215,7 +216,7 @@ impl Forward for Forwarder {
 
 impl Line {
     /// The call as the owner is to get it from `node`.
-    fn address(&self, call: Request<Incoming>, node: HeaderValue) -> Request<Incoming> {
+    fn address(&self, call: Request<RequestBody>, node: HeaderValue) -> Request<RequestBody> {
         let (mut parts, body) = call.into_parts();
         let mut uri = parts.uri.into_parts();
         uri.scheme = Some(self.scheme.clone());

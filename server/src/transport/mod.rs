@@ -9,6 +9,8 @@ mod http1;
 mod listener;
 mod open_calls;
 mod outstayed;
+mod own;
+mod served;
 mod settings;
 mod socket;
 mod tls;

@@ -14,7 +14,7 @@ use soloist::v1::state_client::StateClient;
 use soloist_fuzz::Shape;
 use soloist_server::Server;
 use soloist_server::access::Token;
-use soloist_server::config::Config;
+use soloist_server::config::{Config, Transport};
 use tokio::runtime::Runtime;
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
@@ -84,6 +84,9 @@ impl Attacked {
     fn with(mut config: Config, authorization: Option<String>) -> Self {
         note_panics();
         config.transport.threads = 1;
+        if let Ok(name) = std::env::var("SOLOIST_TRANSPORT") {
+            config.transport.transport = Transport::of_name(&name).unwrap();
+        }
         config.limits.max_store_bytes = 16 << 20;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Server::start(listener, &config).unwrap();

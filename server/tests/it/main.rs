@@ -30,4 +30,5 @@ mod supervisor;
 mod support;
 mod tls;
 mod tools;
+mod transports;
 mod watch;

@@ -6,12 +6,26 @@ use std::net::{SocketAddr, TcpListener};
 use soloist::v1::admin_client::AdminClient;
 use soloist::v1::state_client::StateClient;
 use soloist::v1::{self, PipelineRequest, PipelineResponse, ReadRequest, WriteRequest};
-use soloist_server::config::Config;
+use soloist_server::config::{Config, Transport};
 use soloist_server::{Listener, Node, Server, Store};
 use tokio::sync::mpsc;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// The configuration of a server of a test: the defaults, with few threads.
+fn config() -> Config {
+    let mut config = Config::default();
+    config.transport.threads = 2;
+    config.transport.transport = transport();
+    config
+}
+
+/// The transport that the tests are run over: hyper, unless SOLOIST_TRANSPORT names another.
+pub(crate) fn transport() -> Transport {
+    let name = std::env::var("SOLOIST_TRANSPORT");
+    name.map_or(Transport::Hyper, |name| Transport::of_name(&name).unwrap())
+}
 
 /// A server for one test, which keeps its store in memory.
 pub(crate) struct TestServer {
@@ -24,8 +38,7 @@ impl TestServer {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::default();
-        config.transport.threads = 2;
+        let mut config = config();
         change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Server::start(listener, &config).unwrap();
@@ -34,8 +47,7 @@ impl TestServer {
 
     /// A server that listens for HTTP, too. It serves already, so that `/readyz` says so.
     pub(crate) fn with_http(change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::default();
-        config.transport.threads = 2;
+        let mut config = config();
         change(&mut config);
         let bind = || TcpListener::bind("127.0.0.1:0").unwrap();
         let prepared = Server::prepare(&config, Some(bind().into())).unwrap();
@@ -53,8 +65,7 @@ impl TestServer {
 
     /// A standby `b`, which is told that the owner `a` is at this address.
     pub(crate) fn standby(owner: Option<&str>, change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::default();
-        config.transport.threads = 2;
+        let mut config = config();
         change(&mut config);
         Self::standing_by(owner, &config, None)
     }
@@ -62,7 +73,7 @@ impl TestServer {
     /// A standby that listens for HTTP, too.
     pub(crate) fn standby_with_http(owner: &str) -> Self {
         let http = TcpListener::bind("127.0.0.1:0").unwrap();
-        Self::standing_by(Some(owner), &Config::default(), Some(http.into()))
+        Self::standing_by(Some(owner), &config(), Some(http.into()))
     }
 
     fn standing_by(owner: Option<&str>, config: &Config, http: Option<Listener>) -> Self {

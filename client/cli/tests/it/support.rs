@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use soloist_server::Server;
-use soloist_server::config::Config;
+use soloist_server::config::{Config, Transport};
 
 /// What a command has done.
 #[derive(Debug)]
@@ -57,9 +57,14 @@ impl Shell {
         Self::with(&Config::default())
     }
 
+    /// Over the transport that SOLOIST_TRANSPORT names, or hyper.
     pub(crate) fn with(config: &Config) -> Self {
+        let mut config = config.clone();
+        if let Ok(name) = std::env::var("SOLOIST_TRANSPORT") {
+            config.transport.transport = Transport::of_name(&name).unwrap();
+        }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = Server::start(listener, config).unwrap();
+        let server = Server::start(listener, &config).unwrap();
         Self {
             server: Some(server),
         }

@@ -1,6 +1,8 @@
 //! Bodies of requests and responses: reads and writes the framing of gRPC over HTTP/2.
 
 pub(crate) mod framing;
+pub(crate) mod incoming;
+pub(crate) mod pipe;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod unread;

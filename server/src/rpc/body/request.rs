@@ -6,15 +6,15 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body;
-use hyper::body::Incoming;
 use tonic::Status;
 
 use super::framing::{CheckedBody, PREFIX_BYTES};
+use super::incoming::RequestBody;
 use crate::rpc::status::bad_message;
 
 /// The messages that a client sends in one call. A message that arrives in one piece is not copied.
 #[derive(Debug)]
-pub(crate) struct RequestMessages<B = Incoming> {
+pub(crate) struct RequestMessages<B = RequestBody> {
     body: CheckedBody<B>,
     /// Bytes that have arrived and were not taken yet, if all of them are in one piece of the body.
     arrived: Bytes,
@@ -60,13 +60,6 @@ where
     ///
     /// # Errors
     /// The status with which the call has to end, if the request has none, several, or breaks the rules of framing.
-    pub(crate) async fn only(&mut self) -> Result<Bytes, Status> {
-        let message = self.next().await?;
-        // The body has to end here; otherwise this is an error.
-        self.next().await?;
-        message.ok_or_else(|| bad_message("a unary call has one message, this has none"))
-    }
-
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
         loop {
             if let Some(message) = self.take_arrived() {
@@ -107,6 +100,23 @@ where
         }
         self.joined.extend_from_slice(&arrived);
     }
+}
+
+/// Waits for the only message of a unary call. The body is dropped with what was charged for it: when this returns, the request
+/// is whole, or refused.
+///
+/// # Errors
+/// The status with which the call has to end, if the request has none, several, or breaks the rules of framing.
+pub(crate) async fn only_message<B>(body: CheckedBody<B>) -> Result<Bytes, Status>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let mut messages = RequestMessages::new(body);
+    let message = messages.next().await?;
+    // The body has to end here; otherwise this is an error.
+    messages.next().await?;
+    message.ok_or_else(|| bad_message("a unary call has one message, this has none"))
 }
 
 /// The length of the message at the start of `bytes`, without its prefix; none if part of the message is missing.
@@ -152,8 +162,12 @@ mod tests {
         }
     }
 
+    fn body(bytes: &[u8], size: usize, count: MessageCount) -> CheckedBody<Pieces> {
+        CheckedBody::new(Pieces::of(bytes, size), count, 8, None)
+    }
+
     fn messages(bytes: &[u8], size: usize, count: MessageCount) -> RequestMessages<Pieces> {
-        RequestMessages::new(CheckedBody::new(Pieces::of(bytes, size), count, 8, None))
+        RequestMessages::new(body(bytes, size, count))
     }
 
     #[tokio::test]
@@ -194,13 +208,13 @@ mod tests {
     async fn a_unary_call_has_one_message() {
         let one = [0, 0, 0, 0, 1, 7];
         for size in 1..=one.len() {
-            let mut messages = messages(&one, size, MessageCount::One);
-            assert_eq!(messages.only().await.unwrap(), &[7][..]);
+            let body = body(&one, size, MessageCount::One);
+            assert_eq!(only_message(body).await.unwrap(), &[7][..]);
         }
         for bytes in [&[][..], &[0, 0], &[one, one].concat()] {
             for size in 1..=bytes.len().max(1) {
-                let mut messages = messages(bytes, size, MessageCount::One);
-                let error = messages.only().await.unwrap_err();
+                let body = body(bytes, size, MessageCount::One);
+                let error = only_message(body).await.unwrap_err();
                 assert_eq!(error.code(), Code::InvalidArgument, "{bytes:?}");
             }
         }

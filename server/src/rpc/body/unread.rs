@@ -1,8 +1,9 @@
 //! Ends a call whose answer nobody reads.
 //!
-//! hyper asks a body for nothing while HTTP/2 waits for the client to grant a window, so a body cannot end by itself then. But
-//! hyper runs each call as a task, and a task can be dropped, which resets the stream and gives its memory back. So the task
-//! is told, by notes of its thread, by when the answer must have been read, and that the body has handed over bytes of it.
+//! HTTP/2 asks a body for nothing while it waits for the client to grant a window, so a body cannot end by itself then. But
+//! whatever polls the call can drop it, which resets the stream and gives its memory back: with hyper a task for each call, with
+//! the server's own transport the task of the connection. So that is told, by notes of its thread, by when the answer must have
+//! been read, and that the body has handed over bytes of it.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -56,12 +57,47 @@ pub(super) fn note_handed_over() {
     HANDED_OVER.set(true);
 }
 
+/// Watches over the answer of one call.
+pub(crate) struct UnreadAnswer {
+    read_by: ReadBy,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl UnreadAnswer {
+    pub(crate) const NEW: Self = Self {
+        read_by: ReadBy::Never,
+        timer: None,
+    };
+
+    /// To be called before the call is polled.
+    pub(crate) fn begin_poll() {
+        READ_BY.set(None);
+        HANDED_OVER.set(false);
+    }
+
+    /// To be called after the call was polled, unless it has ended. Resolves when its answer was not read in time. `waits` says
+    /// whether bytes that were handed over wait for the client.
+    pub(crate) fn poll_end(&mut self, waits: bool, cx: &mut Context<'_>) -> Poll<()> {
+        self.read_by = READ_BY.get().unwrap_or(self.read_by);
+        // Only an answer that could not be sent at once needs a timer.
+        if self.timer.is_none()
+            && (waits || HANDED_OVER.get())
+            && let Some(time) = self.read_by.time()
+        {
+            self.timer = Some(Box::pin(sleep_until(time)));
+        }
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
 /// The task of a call. Ends the call if its answer is not read in time. A struct and not an `async fn`, in which the call, which
 /// is large, would have two places: that of the argument, and that from which it is polled.
 pub(crate) struct CallTask<C> {
     call: C,
-    read_by: ReadBy,
-    timer: Option<Pin<Box<Sleep>>>,
+    unread: UnreadAnswer,
     /// Counts the call for as long as it runs.
     _counted: CallGuard,
 }
@@ -70,8 +106,7 @@ impl<C> CallTask<C> {
     pub(crate) fn new(call: C, counted: CallGuard) -> Self {
         Self {
             call,
-            read_by: ReadBy::Never,
-            timer: None,
+            unread: UnreadAnswer::NEW,
             _counted: counted,
         }
     }
@@ -81,22 +116,10 @@ impl<C: Future<Output = ()> + Unpin> Future for CallTask<C> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        READ_BY.set(None);
-        HANDED_OVER.set(false);
-        if Pin::new(&mut self.call).poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        self.read_by = READ_BY.get().unwrap_or(self.read_by);
-        // Only an answer that could not be sent at once needs a timer.
-        if self.timer.is_none()
-            && HANDED_OVER.get()
-            && let Some(time) = self.read_by.time()
-        {
-            self.timer = Some(Box::pin(sleep_until(time)));
-        }
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().poll(cx),
-            None => Poll::Pending,
+        UnreadAnswer::begin_poll();
+        match Pin::new(&mut self.call).poll(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => self.unread.poll_end(false, cx),
         }
     }
 }

@@ -12,7 +12,7 @@ use soloist_fuzz::{Format, Shape, Target, pieces};
 use tonic::{Code, Status};
 
 use crate::rpc::body::framing::{CheckedBody, MessageCount};
-use crate::rpc::body::request::RequestMessages;
+use crate::rpc::body::request::{RequestMessages, only_message};
 
 const LIMIT: usize = 24;
 
@@ -65,17 +65,17 @@ fn naive(mut bytes: &[u8]) -> Read {
     }
 }
 
-fn messages(pieces: &[&[u8]], count: MessageCount) -> RequestMessages<Pieces> {
+fn body(pieces: &[&[u8]], count: MessageCount) -> CheckedBody<Pieces> {
     let pieces = pieces.iter().map(|piece| Bytes::copy_from_slice(piece));
     let body = Pieces {
         pieces: pieces.collect(),
         ready: false,
     };
-    RequestMessages::new(CheckedBody::new(body, count, LIMIT, None))
+    CheckedBody::new(body, count, LIMIT, None)
 }
 
 fn stream(pieces: &[&[u8]]) -> Read {
-    let mut source = messages(pieces, MessageCount::Any);
+    let mut source = RequestMessages::new(body(pieces, MessageCount::Any));
     let mut read = Vec::new();
     loop {
         // `next` may be cancelled, which this does whenever nothing is ready.
@@ -89,8 +89,7 @@ fn stream(pieces: &[&[u8]]) -> Read {
 }
 
 fn unary(pieces: &[&[u8]]) -> Result<Bytes, Status> {
-    let mut messages = messages(pieces, MessageCount::One);
-    let mut only = Box::pin(messages.only());
+    let mut only = Box::pin(only_message(body(pieces, MessageCount::One)));
     loop {
         if let Some(read) = only.as_mut().now_or_never() {
             return read;

@@ -11,6 +11,7 @@ use soloist::v1::state_client::StateClient;
 use soloist::v1::watch_request::Target;
 use soloist::v1::{self, BatchRequest, OpenSessionRequest, WatchRequest};
 use soloist_server::access::Token;
+use soloist_server::config::Transport;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -20,7 +21,7 @@ use tonic::transport::Channel;
 
 use super::{Setup, channel};
 use crate::process::{Process, command};
-use crate::support::{atomic, expect, frame, read, text, write, write_op};
+use crate::support::{atomic, expect, frame, read, text, transport, write, write_op};
 
 /// More than this server needs for anything.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -262,8 +263,10 @@ async fn no_log_at_any_level_has_values_tokens_or_key_material() {
     process.signal(Signal::SIGTERM);
     log.until("stopped").await;
 
+    // The crate h2 logs every frame, and the server's own transport none.
+    let logs_frames = transport() == Transport::Hyper;
     assert!(
-        log.all.contains("TRACE") && log.all.contains("h2"),
+        !logs_frames || (log.all.contains("TRACE") && log.all.contains("h2")),
         "the log is talkative"
     );
     canaries.check(&log.all);

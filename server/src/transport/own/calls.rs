@@ -1,0 +1,157 @@
+//! The calls of a connection, each in the place that its stream has.
+
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use http::HeaderMap;
+use soloist_http2::{Connection, ErrorCode, Head, StreamKey, Then};
+
+use super::call::Call;
+use super::ready::{Place, Ready};
+use super::request::{self, Malformed};
+use crate::rpc::body::incoming::RequestBody;
+use crate::rpc::body::pipe::pipe;
+use crate::rpc::services::{ClientServices, ConnectionQuota};
+
+/// See the [module](self).
+pub(super) struct Calls {
+    services: ClientServices,
+    quota: ConnectionQuota,
+    slots: Vec<Slot>,
+    ready: Arc<Ready>,
+    /// The places to poll next.
+    due: Vec<usize>,
+}
+
+/// A place for a call.
+struct Slot {
+    call: Option<Call>,
+    place: Arc<Place>,
+    waker: Waker,
+}
+
+impl Calls {
+    pub(super) fn new(services: ClientServices, quota: ConnectionQuota) -> Self {
+        Self {
+            services,
+            quota,
+            slots: Vec::new(),
+            ready: Arc::default(),
+            due: Vec::new(),
+        }
+    }
+
+    /// To be called at the beginning of each poll of the connection.
+    pub(super) fn register(&self, connection: &Waker) {
+        self.ready.register(connection);
+    }
+
+    /// Begins a call. Its handler is polled with the next [`poll_due`](Self::poll_due), when more of its request may be there.
+    ///
+    /// # Errors
+    /// If the request is malformed: then there is no call.
+    pub(super) fn begin(
+        &mut self,
+        stream: StreamKey,
+        head: &Head<'_>,
+        then: Then,
+    ) -> Result<(), Malformed> {
+        let request = request::request(head)?;
+        let place = stream.slot();
+        while self.slots.len() <= place {
+            let place = Place::new(self.slots.len(), &self.ready);
+            self.slots.push(Slot {
+                call: None,
+                waker: Arc::clone(&place).into(),
+                place,
+            });
+        }
+        let (feed, body) = pipe(self.slots[place].waker.clone());
+        if then == Then::End {
+            feed.finish(None);
+        }
+        let request = request.map(|()| RequestBody::from(body));
+        let answering = self.services.begin(request);
+        let call = Call::new(stream, feed, answering, self.quota.call());
+        self.slots[place].call = Some(call);
+        self.note(place);
+        Ok(())
+    }
+
+    /// Adds to the request of a call. Returns how many bytes nobody will read.
+    pub(super) fn data(&mut self, stream: StreamKey, data: &[u8], then: Then) -> usize {
+        let Some(call) = self.get(stream) else {
+            return data.len();
+        };
+        let feed = call.feed();
+        let is_read = data.is_empty() || feed.feed(data);
+        if then == Then::End {
+            feed.finish(None);
+        }
+        if is_read { 0 } else { data.len() }
+    }
+
+    /// Ends the request of a call with trailers.
+    pub(super) fn trailers(&mut self, stream: StreamKey, trailers: HeaderMap) {
+        if let Some(call) = self.get(stream) {
+            call.feed().finish(Some(trailers));
+        }
+    }
+
+    /// Goes on with a call for whose answer there is room again.
+    pub(super) fn writable(&mut self, stream: StreamKey) {
+        if self.get(stream).is_some() {
+            self.note(stream.slot());
+        }
+    }
+
+    /// Drops a call whose stream was closed.
+    pub(super) fn reset(&mut self, stream: StreamKey, code: ErrorCode) {
+        let Some(call) = self.get(stream) else {
+            return;
+        };
+        if matches!(code, ErrorCode::NO_ERROR | ErrorCode::CANCEL) {
+            call.feed().cancel();
+        }
+        self.slots[stream.slot()].call = None;
+    }
+
+    /// Drops all calls.
+    pub(super) fn clear(&mut self) {
+        self.slots = Vec::new();
+        self.due = Vec::new();
+    }
+
+    /// Polls the calls that can go on, each once.
+    pub(super) fn poll_due(&mut self, core: &mut Connection) {
+        self.ready.take(&mut self.due);
+        let mut due = std::mem::take(&mut self.due);
+        for place in due.drain(..) {
+            let Some(slot) = self.slots.get_mut(place) else {
+                continue;
+            };
+            slot.place.begin_poll();
+            let Some(call) = &mut slot.call else {
+                continue;
+            };
+            let mut cx = Context::from_waker(&slot.waker);
+            if call.poll(core, &mut cx).is_ready() {
+                slot.call = None;
+            }
+        }
+        self.due = due;
+    }
+
+    fn get(&self, stream: StreamKey) -> Option<&Call> {
+        let call = self.slots.get(stream.slot())?.call.as_ref()?;
+        (call.stream() == stream).then_some(call)
+    }
+
+    fn note(&mut self, place: usize) {
+        if let Some(slot) = self.slots.get(place)
+            && slot.place.note()
+        {
+            self.due.push(place);
+        }
+    }
+}
