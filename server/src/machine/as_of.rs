@@ -9,9 +9,9 @@ use super::value::{Entry, Key};
 /// since then, with the entries from before the change: they take the place of the present ones. A key that did not exist
 /// at that revision comes with `None`.
 pub(super) fn as_of<'a>(
-    present: impl Iterator<Item = (&'a Key, EntryRef<'a>)>,
+    present: impl Iterator<Item = (Key, EntryRef<'a>)>,
     preserved: impl Iterator<Item = (&'a Key, &'a Option<Entry>)>,
-) -> impl Iterator<Item = (&'a Key, Option<EntryRef<'a>>)> {
+) -> impl Iterator<Item = (Key, Option<EntryRef<'a>>)> {
     AsOf {
         present: present.peekable(),
         preserved: preserved.peekable(),
@@ -25,21 +25,21 @@ struct AsOf<P: Iterator, C: Iterator> {
 
 impl<'a, P, C> Iterator for AsOf<P, C>
 where
-    P: Iterator<Item = (&'a Key, EntryRef<'a>)>,
+    P: Iterator<Item = (Key, EntryRef<'a>)>,
     C: Iterator<Item = (&'a Key, &'a Option<Entry>)>,
 {
-    type Item = (&'a Key, Option<EntryRef<'a>>);
+    type Item = (Key, Option<EntryRef<'a>>);
 
     fn next(&mut self) -> Option<Self::Item> {
         let Some((preserved, _)) = self.preserved.peek().copied() else {
             return self.present.next().map(|(key, entry)| (key, Some(entry)));
         };
-        if let Some((key, entry)) = self.present.next_if(|(key, _)| *key < preserved) {
+        if let Some((key, entry)) = self.present.next_if(|(key, _)| key < preserved) {
             return Some((key, Some(entry)));
         }
         // The preserved entry takes the place of the present one.
-        self.present.next_if(|(key, _)| *key == preserved);
+        self.present.next_if(|(key, _)| key == preserved);
         let (key, entry) = self.preserved.next()?;
-        Some((key, entry.as_ref().map(EntryRef::from)))
+        Some((key.clone(), entry.as_ref().map(EntryRef::from)))
     }
 }

@@ -157,11 +157,11 @@ fn slice(
             break;
         }
         looked_at += 1;
-        slice.last = Some(key.clone());
         if let Some(entry) = entry {
             bytes += key.as_str().len() + entry.value.byte_len();
             slice.entries.push((key.clone(), entry.to_entry()));
         }
+        slice.last = Some(key);
     }
     slice
 }

@@ -43,15 +43,15 @@ impl StateMachine {
         let mut deleted = Vec::new();
         let mut kept_count = 0;
         for (key, entry) in keys.by_ref().take(*limit) {
-            last = Some(key);
+            last = Some(key.clone());
             match entry.key_state() {
                 Some(key_state) if self.index.machines.check_deletable(key_state).is_err() => {
                     kept_count += 1;
                 }
-                _ => deleted.push(key.clone()),
+                _ => deleted.push(key),
             }
         }
-        let more_after = keys.next().and(last).cloned();
+        let more_after = keys.next().and(last);
         drop(keys);
         if !deleted.is_empty() {
             self.revision += 1;

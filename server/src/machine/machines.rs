@@ -113,7 +113,7 @@ impl StateMachine {
                 if let Some((example, _)) = keys.next() {
                     return Err(Cause::EntriesInState(Box::new(StrandedKeys {
                         count: 1 + keys.count(),
-                        example: example.clone(),
+                        example,
                         state: None,
                     })));
                 }

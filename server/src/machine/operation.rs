@@ -135,6 +135,18 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Read(read) => &read.key,
+            Self::Write(write) => &write.key,
+            Self::Add(add) => &add.key,
+            Self::Transition(transition) => &transition.key,
+            Self::Delete(delete) => &delete.key,
+        }
+    }
+
     /// Bytes of the keys and values in the operation.
     #[must_use]
     pub fn byte_len(&self) -> usize {

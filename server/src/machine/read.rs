@@ -61,7 +61,7 @@ impl StateMachine {
                 has_more = HasMore::Yes;
                 break;
             }
-            entries.push((key.clone(), self.shown(entry)));
+            entries.push((key, self.shown(entry)));
         }
         ListOutcome {
             entries,

@@ -147,7 +147,7 @@ impl StateMachine {
     /// [`ReplayError`] if the entry does not fit the state.
     pub fn restore_entry(&mut self, key: Key, entry: Entry) -> Result<(), ReplayError> {
         self.check_key_state(&key, &entry)?;
-        if self.entries.last_key().is_some_and(|last| *last >= key) {
+        if self.entries.last_key().is_some_and(|last| last >= key) {
             return misfit(format!("key {key:?} is out of order"));
         }
         if entry.revision > self.revision || entry.create_revision > entry.revision {

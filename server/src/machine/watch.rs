@@ -463,13 +463,13 @@ impl StateMachine {
                 break;
             }
             bytes += size;
-            last = Some(key);
-            entries.push((key.clone(), self.shown_as_of(entry, initial.as_of)));
+            last = Some(key.clone());
+            entries.push((key, self.shown_as_of(entry, initial.as_of)));
         }
         InitialSlice {
             entries,
             bytes,
-            last: last.cloned(),
+            last,
             done,
         }
     }

@@ -166,6 +166,7 @@ impl Owner {
         let Some(started) = self.start_frame(reply, operations(), is_replay, quota, now) else {
             return;
         };
+        self.machine.warm(operations().map(Operation::key));
         let has_request_ids = frames.iter().any(|frame| !frame.request_ids.is_empty());
         self.has_request_id = has_request_ids;
         let committed = self.committed_reads(operations(), has_request_ids);
@@ -206,6 +207,7 @@ impl Owner {
         let Some(started) = self.start_frame(reply, &operations, is_replay, &quota, now) else {
             return;
         };
+        self.machine.warm(operations.iter().map(Operation::key));
         self.has_request_id = request_id.is_some();
         let committed = self.committed_reads(&operations, request_id.is_some());
         let room = quota.free_bytes().min(self.answer_bytes_max);

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::machine::{
     Add, AddOutcome, AllOutcome, CloseOutcome, CopyId, CopySlice, DefineMachine, Delete,
-    DeleteMachine, DeleteOutcome, DeletePrefix, DeletePrefixOutcome, EachOutcome, List,
+    DeleteMachine, DeleteOutcome, DeletePrefix, DeletePrefixOutcome, EachOutcome, Key, List,
     ListOutcome, Machine, MachineNow, Name, OpenOutcome, OpenSession, Operation, Page, Read,
     ReadOutcome, RequestId, Revision, Session, SessionLife, StateMachine, Transition,
     TransitionOutcome, Write, WriteOutcome,
@@ -138,6 +138,18 @@ pub(super) enum Message {
 pub type KeysInStates = Vec<(Name, Name, usize)>;
 
 impl Message {
+    /// Returns the key of an operation that is a message of its own.
+    pub(super) fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Read(Read { key, .. }, _)
+            | Self::Write(Write { key, .. }, ..)
+            | Self::Add(Add { key, .. }, ..)
+            | Self::Transition(Transition { key, .. }, ..)
+            | Self::Delete(Delete { key, .. }, ..) => Some(key),
+            _ => None,
+        }
+    }
+
     /// Returns the quota of the connection that sent the message, if the message carries frames.
     pub(super) fn quota(&self) -> Option<&ConnectionQuota> {
         match self {

@@ -86,6 +86,8 @@ async fn run(
             }
         }
         let messages = batch.len();
+        let keys = batch.iter().filter_map(|envelope| envelope.message.key());
+        owner.machine.warm(keys);
         for envelope in batch.drain(..) {
             mailbox.release(&envelope);
             let Envelope {

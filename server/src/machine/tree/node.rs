@@ -1,22 +1,27 @@
-//! A node of the tree: keys in order, each with an item.
-//!
-//! Keys lie far apart in memory, and few of them are in a cache. So a node keeps a head of each key side by side: the four
-//! bytes behind the prefix that all keys of the node have in common. A search compares heads, and looks at a key itself only
-//! where the heads are equal, which is mostly one key. Source: the "poor man's normalized keys" of G. Graefe and P. Larson,
-//! "B-tree indexes and CPU caches", ICDE 2001.
+//! A node of the tree above the leaves: separator keys in order, each with a child. It keeps a head of each key (`head.rs`).
 
 use std::cmp::Ordering;
 
+use super::head::{common_len, head};
 use crate::machine::value::Key;
 
-/// Most keys of a node, except the root. An insertion moves half of them on average: 1.4 KiB.
+/// Most keys of a leaf, and of a node that is not the root.
 pub(super) const FANOUT: usize = 64;
 
-/// A node with at most this many keys is merged with a neighbour, if both together have at most [`MERGED_MAX`].
+/// A child with at most this many keys is merged with a neighbour, if both together have at most [`MERGED_MAX`].
 pub(super) const UNDERFULL: usize = FANOUT / 4;
 const MERGED_MAX: usize = FANOUT * 3 / 4;
 
-/// Keys in order, each with an item: a child node or an entry.
+/// What is below a node.
+pub(super) trait Child {
+    /// How many keys it has.
+    fn len(&self) -> usize;
+
+    /// Takes over everything that the child after this one has.
+    fn merge(&mut self, right: Self);
+}
+
+/// Keys in order, each with an item: a child.
 pub(super) struct Node<T> {
     /// All keys have at least this many bytes in common at their beginning.
     prefix_len: usize,
@@ -47,6 +52,7 @@ impl<T> Node<T> {
         }
     }
 
+    /// How many children there are.
     pub(super) fn len(&self) -> usize {
         self.items.len()
     }
@@ -74,7 +80,7 @@ impl<T> Node<T> {
         if !key.as_bytes().starts_with(prefix) {
             return Err(if key < first.as_str() { 0 } else { self.len() });
         }
-        let head = head(key, self.prefix_len);
+        let head = head_behind(key, self.prefix_len);
         let mut at = match self.heads.len() {
             // Counting has no branches. A binary search has six, each predicted only half of the time.
             ..=FANOUT => self.heads.iter().filter(|other| **other < head).count(),
@@ -109,13 +115,26 @@ impl<T> Node<T> {
         }
     }
 
+    /// Reads a few bytes of each line of the processor's caches that a search for a key will look at first.
+    #[inline]
+    pub(super) fn touch(&self) -> u32 {
+        let heads = self
+            .heads
+            .iter()
+            .step_by(16)
+            .fold(0, |sum, head| sum ^ head);
+        let first = self.keys.first().map_or(0, |key| key.as_str().len());
+        heads ^ first as u32
+    }
+
     /// Inserts a key at the index where [`find`](Self::find) says.
     pub(super) fn insert(&mut self, at: usize, key: Key, item: T) {
         let has_prefix = self.keys.first().is_some_and(|first| {
             let prefix = &first.as_str().as_bytes()[..self.prefix_len];
             key.as_str().as_bytes().starts_with(prefix)
         });
-        self.heads.insert(at, head(key.as_str(), self.prefix_len));
+        self.heads
+            .insert(at, head_behind(key.as_str(), self.prefix_len));
         self.keys.insert(at, key);
         self.items.insert(at, item);
         if !has_prefix {
@@ -156,40 +175,62 @@ impl<T> Node<T> {
         self.rebuild_heads();
     }
 
-    /// Whether this node and the one after it have few enough keys together to be merged.
-    pub(super) fn can_merge_with(&self, right: &Self) -> bool {
-        self.len() + right.len() <= MERGED_MAX
-    }
-
-    /// Takes over all keys and items of the node after this one.
-    pub(super) fn merge(&mut self, mut right: Self) {
-        self.keys.append(&mut right.keys);
-        self.items.append(&mut right.items);
-        self.rebuild_heads();
-    }
-
     /// Finds the common prefix of all keys, and the head of each behind it.
     fn rebuild_heads(&mut self) {
         let (first, last) = (self.keys.first(), self.keys.last());
-        let [first, last] = [first, last].map(|key| key.map_or("", Key::as_str).bytes());
+        let [first, last] = [first, last].map(|key| key.map_or("", Key::as_str).as_bytes());
         // The keys are in order: the common prefix of the first and the last is that of all.
-        let prefix_len = first.zip(last).take_while(|(a, b)| a == b).count();
+        let prefix_len = common_len(first, last);
         self.prefix_len = prefix_len;
         self.heads.clear();
-        let heads = self.keys.iter().map(|key| head(key.as_str(), prefix_len));
+        let heads = self
+            .keys
+            .iter()
+            .map(|key| head_behind(key.as_str(), prefix_len));
         self.heads.extend(heads);
     }
 }
 
-/// The head of a key: four bytes from `from` on, as a number in the same order as the bytes. A shorter rest is filled up
-/// with zeros.
-#[inline]
-fn head(key: &str, from: usize) -> u32 {
-    let rest = key.as_bytes().get(from..).unwrap_or_default();
-    if let Some(head) = rest.first_chunk() {
-        return u32::from_be_bytes(*head);
+impl<T: Child> Node<T> {
+    /// Called after something was removed from the child at `at`. Merges the child with a neighbour if both have few keys, and
+    /// removes it if it is empty and not the only one. Of two neighbours that are merged, `take_separator` is given the right
+    /// one and the separator key that it stood under.
+    pub(super) fn merge_if_few(&mut self, at: usize, take_separator: impl Fn(&mut T, Key)) {
+        let len = self.items[at].len();
+        if len > UNDERFULL {
+            return;
+        }
+        for left in [Some(at), at.checked_sub(1)].into_iter().flatten() {
+            if let [child, next, ..] = &self.items[left..]
+                && child.len() + next.len() <= MERGED_MAX
+            {
+                let key = self.keys[left + 1].clone();
+                let mut next = self.remove(left + 1);
+                take_separator(&mut next, key);
+                self.items[left].merge(next);
+                return;
+            }
+        }
+        if len == 0 && self.len() > 1 {
+            self.remove(at);
+        }
     }
-    let mut head = [0; 4];
-    head[..rest.len()].copy_from_slice(rest);
-    u32::from_be_bytes(head)
+}
+
+impl<T> Child for Node<T> {
+    fn len(&self) -> usize {
+        Node::len(self)
+    }
+
+    fn merge(&mut self, mut right: Self) {
+        self.keys.append(&mut right.keys);
+        self.items.append(&mut right.items);
+        self.rebuild_heads();
+    }
+}
+
+/// The head of a key whose first `prefix_len` bytes are those of all keys.
+#[inline]
+fn head_behind(key: &str, prefix_len: usize) -> u32 {
+    head(key.as_bytes().get(prefix_len..).unwrap_or_default())
 }

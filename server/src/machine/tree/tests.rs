@@ -7,7 +7,8 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::node::FANOUT;
+use super::node::{FANOUT, UNDERFULL};
+use super::record::Form;
 use super::*;
 use crate::machine::value::{Attached, Value};
 
@@ -25,7 +26,7 @@ impl Tree {
 
     /// Asserts that keys are in order, and that each is where a search looks for it.
     pub(in crate::machine) fn assert_consistent(&self) {
-        let mut last: Option<&Key> = None;
+        let mut last: Option<Key> = None;
         let mut count = 0;
         self.root.assert_consistent(usize::MAX);
         assert!(self.root.len() > 0);
@@ -34,18 +35,24 @@ impl Tree {
             assert!(branch.len() > 0);
             // The first branch may have keys smaller than its separator: `last` is none there.
             let first = &self.root.keys()[at];
-            assert!(last.is_none_or(|last| last < first), "{last:?} {first:?}");
+            assert!(
+                last.as_ref().is_none_or(|last| last < first),
+                "{last:?} {first:?}"
+            );
             for (at, leaf) in branch.items().iter().enumerate() {
-                leaf.assert_consistent(FANOUT);
+                leaf.assert_consistent();
                 let first = if at == 0 { first } else { &branch.keys()[at] };
-                assert!(last.is_none_or(|last| last < first), "{last:?} {first:?}");
-                let keys = leaf.keys();
+                assert!(
+                    last.as_ref().is_none_or(|last| last < first),
+                    "{last:?} {first:?}"
+                );
+                let keys: Vec<_> = leaf.entries_from(0).map(|(key, _)| key).collect();
                 assert!(
                     last.is_none() || keys.iter().all(|key| first <= key),
                     "{first:?} {keys:?}"
                 );
-                last = keys.last().or(last);
                 count += keys.len();
+                last = keys.into_iter().next_back().or(last);
             }
         }
         assert_eq!((self.len(), self.last_key()), (count, last));
@@ -54,7 +61,20 @@ impl Tree {
     /// How many keys each leaf has.
     fn leaves(&self) -> Vec<usize> {
         let leaves = self.root.items().iter().flat_map(Node::items);
-        leaves.map(Node::len).collect()
+        leaves.map(|leaf| leaf.len()).collect()
+    }
+
+    /// The bytes that leaves take, as far as they ask for them.
+    fn leaf_bytes(&self) -> usize {
+        let leaves = self.root.items().iter().flat_map(Node::items);
+        leaves.map(|leaf| leaf.byte_len()).sum()
+    }
+}
+
+impl Leaf {
+    /// What the leaf and its buffer take.
+    fn byte_len(&self) -> usize {
+        size_of::<Self>() + self.buffer_len()
     }
 }
 
@@ -155,6 +175,7 @@ proptest! {
                 }
             }
             tree.assert_consistent();
+            tree.warm_now(std::iter::repeat_n(key.as_str(), 40));
             prop_assert_eq!(tree.get(key.as_str()).map(EntryRef::to_entry), expected.get(&key).cloned());
         }
         prop_assert_eq!(tree.all(), expected);
@@ -231,18 +252,95 @@ fn leaves_are_full_after_keys_in_order() {
     assert_eq!(tree.root.len(), 2);
 }
 
+/// Values of all kinds and lengths, lifetimes and removals, on keys whose common prefixes come and go.
+#[test]
+fn many_keys_change_and_move() {
+    const COUNT: usize = 10 * FANOUT;
+    let prefixes = ["", "k", "key of a long name ", "é", &"x".repeat(300)];
+    let (mut tree, mut expected) = (Tree::new(), BTreeMap::new());
+    for (step, n) in (0..12).flat_map(|_| scattered(COUNT)).enumerate() {
+        let key = Key::from(format!("{}{n:04}", prefixes[n % prefixes.len()]));
+        let len = step * 31 % 300;
+        let changed = match step * 13 % 11 {
+            0..=2 => None,
+            3..=5 => Some(entry(Value::Text("é".repeat(len / 2).into()), 9, 8)),
+            6 | 7 => Some(entry(Value::Bytes(vec![7; len].into()), 1 << 33, 1)),
+            8 => Some(Entry {
+                attached: Some(Arc::default()),
+                ..int(step as i64)
+            }),
+            _ => Some(int(step as i64)),
+        };
+        match changed {
+            Some(changed) => {
+                tree.insert(&key, changed.clone());
+                expected.insert(key, changed);
+            }
+            None => {
+                tree.remove_key(key.as_str());
+                expected.remove(&key);
+            }
+        }
+        if step % 100 == 0 {
+            tree.assert_consistent();
+            assert_eq!(tree.all(), expected);
+        }
+    }
+    tree.assert_consistent();
+    assert_eq!(tree.all(), expected);
+}
+
 #[test]
 fn a_key_takes_few_bytes() {
     // A server has millions of keys: these bytes are most of its memory.
-    assert_eq!(size_of::<Key>() + size_of::<StoredEntry>(), 40);
-    let packed = |entry: Entry| match StoredEntry::new(entry) {
-        StoredEntry::Packed(packed) => packed.len(),
-        StoredEntry::Whole(_) => 0,
+    let value = || Value::Text("x".repeat(100).into());
+    let bytes_of = |order: &mut dyn Iterator<Item = usize>| {
+        let mut tree = Tree::new();
+        for n in order {
+            // Each is written twice.
+            for create_revision in [9, 8] {
+                let entry = entry(value(), 9, create_revision);
+                tree.insert(&Key::from(format!("key-{n:012}")), entry);
+            }
+        }
+        tree.leaf_bytes() / tree.len() - 116
     };
-    assert_eq!(packed(int(1)), 13);
-    assert_eq!(
-        packed(entry(Value::Text("x".repeat(100).into()), 9, 8)),
-        109
-    );
-    assert_eq!(packed(entry(Value::Text("x".repeat(257).into()), 9, 8)), 0);
+    const COUNT: usize = 100 * FANOUT;
+    let (in_order, others) = (bytes_of(&mut (0..COUNT)), bytes_of(&mut scattered(COUNT)));
+    assert!(in_order <= 24, "{in_order}");
+    assert!(others <= 48, "{others}");
+
+    let len = |entry: Entry| Form::of((&entry).into()).len;
+    assert_eq!(len(int(1)), 12);
+    assert_eq!(len(entry(value(), 9, 8)), 109);
+    // Stored whole.
+    assert_eq!(len(entry(Value::Text("x".repeat(257).into()), 9, 8)), 1);
+}
+
+#[test]
+fn what_is_removed_takes_no_bytes() {
+    let mut tree = Tree::new();
+    let key = |n: usize| Key::from(format!("{n:05}"));
+    let insert = |tree: &mut Tree, n, len| {
+        let text = Value::Text("x".repeat(len).into());
+        tree.insert(&key(n), entry(text, 1, 1));
+    };
+    for n in 0..FANOUT {
+        insert(&mut tree, n, 200);
+    }
+    let before = tree.leaf_bytes();
+    for len in (0..200).rev() {
+        insert(&mut tree, 7, len);
+        insert(&mut tree, 8, 200 - len);
+    }
+    assert!(tree.leaf_bytes() <= before * 5 / 4);
+    for n in 2..FANOUT {
+        tree.remove_key(key(n).as_str());
+    }
+    tree.assert_consistent();
+    assert!(tree.leaf_bytes() <= size_of::<Leaf>() + 2 * 512);
+    for n in 0..2 {
+        tree.remove_key(key(n).as_str());
+    }
+    assert_eq!(tree.leaf_bytes(), size_of::<Leaf>());
 }
