@@ -7,6 +7,9 @@ use crate::machine::value::Revision;
 /// What a change that is kept whole counts beyond its key and values.
 const WHOLE_BYTES: usize = size_of::<Change>();
 
+/// The first capacity of a buffer.
+const CAPACITY_MIN: usize = 1_024;
+
 /// A mark stands before every 32nd change of a chunk, so that at most as many are read in vain to find a revision.
 pub(super) const MARK_EVERY: usize = 32;
 
@@ -48,11 +51,21 @@ impl Chunk {
         }
     }
 
-    /// Appends a change in packed form. Returns how many bytes it takes.
+    /// Appends a change in packed form. Returns how many bytes it takes. The buffer grows up to `bytes_max`, and beyond only by
+    /// what does not fit: doubled once too often, it would take as much again.
     #[inline]
-    pub(super) fn push_packed(&mut self, change: ChangeRef<'_>) -> usize {
+    pub(super) fn push_packed(&mut self, change: ChangeRef<'_>, bytes_max: usize) -> usize {
         self.count_next(change.revision);
         let before = self.packed.len();
+        let needed = before + packed_change::len_max(&change);
+        if needed > self.packed.capacity() {
+            let doubled = (2 * self.packed.capacity()).max(CAPACITY_MIN);
+            let capacity = match needed <= bytes_max {
+                true => doubled.clamp(needed, bytes_max),
+                false => needed + needed / 8,
+            };
+            self.packed.reserve_exact(capacity - before);
+        }
         packed_change::put(&mut self.packed, change);
         self.packed.len() - before
     }

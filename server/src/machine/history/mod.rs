@@ -188,22 +188,26 @@ impl ChangeHistory {
 
     #[inline]
     fn keep_packed(&mut self, change: ChangeRef<'_>) {
-        let bytes = self.chunk(change.revision).push_packed(change);
+        let chunk_max = self.bytes_max / CHUNKS;
+        let len_max = packed_change::len_max(&change);
+        let chunk = self.chunk(change.revision, len_max);
+        let bytes = chunk.push_packed(change, chunk_max);
         self.count_and_evict(bytes);
     }
 
     fn keep_whole(&mut self, change: Change) {
-        let bytes = self.chunk(change.revision).push_whole(change);
+        let bytes = self.chunk(change.revision, 1).push_whole(change);
         self.count_and_evict(bytes);
     }
 
-    /// The chunk for the next change, which has this revision. All changes of a revision go into one chunk.
+    /// The chunk for the next change, which has this revision and takes at most so many bytes. All changes of a revision go into
+    /// one chunk.
     #[inline]
-    fn chunk(&mut self, revision: Revision) -> &mut Chunk {
+    fn chunk(&mut self, revision: Revision, len_max: usize) -> &mut Chunk {
         let full = self.chunks.back().is_none_or(|chunk| {
             chunk.last != revision
                 && (chunk.count >= self.changes_max / CHUNKS
-                    || chunk.bytes() >= self.bytes_max / CHUNKS)
+                    || chunk.bytes() + len_max > self.bytes_max / CHUNKS)
         });
         if full {
             let spare = std::mem::take(&mut self.spare);

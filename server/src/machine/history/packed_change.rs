@@ -37,6 +37,16 @@ pub(super) fn is_packable(change: &ChangeRef<'_>) -> bool {
     is_packable(change.entry) && is_packable(change.previous)
 }
 
+/// Most bytes that a packed change takes.
+#[inline]
+pub(super) fn len_max(change: &ChangeRef<'_>) -> usize {
+    let entry = |entry: Option<EntryRef<'_>>| entry.map_or(0, |entry| entry.value.byte_len());
+    OVERHEAD_MAX + change.key.as_str().len() + entry(change.entry) + entry(change.previous)
+}
+
+/// The head, four revisions of up to 10 bytes, three lengths and two kinds; and an int may take two bytes more than its eight.
+const OVERHEAD_MAX: usize = HEAD + 4 * 10 + 3 * 4 + 2 + 2 * 2;
+
 /// Appends a packed change.
 #[inline]
 pub(super) fn put(packed: &mut Vec<u8>, change: ChangeRef<'_>) {
