@@ -104,6 +104,13 @@ impl SimEtcd {
         self.change(|world| world.node(node).reads_answered)
     }
 
+    /// How many keys there were in the ranges that a node has read so far. etcd goes through all keys of a range to count them,
+    /// however few it shows: so this is what the reads have cost it.
+    #[must_use]
+    pub fn keys_counted(&self, node: &str) -> u64 {
+        self.change(|world| world.node(node).keys_counted)
+    }
+
     /// Without a quorum nothing is answered but transactions that neither read nor write, and no lease ends. What was asked
     /// meanwhile may be done when the quorum is back.
     pub fn set_quorum(&self, quorum: bool) {

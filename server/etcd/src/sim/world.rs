@@ -44,6 +44,8 @@ pub(super) struct Node {
     pub(super) is_stopped: bool,
     /// How many reads of the node etcd has answered. The answers may still be under way.
     pub(super) reads_answered: u64,
+    /// How many keys the ranges of these reads had.
+    pub(super) keys_counted: u64,
     reach: ReachState,
 }
 
@@ -137,6 +139,7 @@ impl World {
             generation: 0,
             is_stopped: false,
             reads_answered: 0,
+            keys_counted: 0,
             reach: ReachState::All,
         })
     }
@@ -290,7 +293,13 @@ impl World {
         };
         let comes_back_at = at + self.way_back(&arrival.node);
         let is_read = matches!(arrival.request, Request::Get(_)) && arrival.answer.is_some();
-        self.node(&arrival.node).reads_answered += u64::from(is_read);
+        let counted = match &answer {
+            Ok(Answer::Range(range)) => range.count.unsigned_abs(),
+            _ => 0,
+        };
+        let node = self.node(&arrival.node);
+        node.reads_answered += u64::from(is_read);
+        node.keys_counted += counted;
         if let Some(waiting) = arrival.answer {
             // Whoever asked may be gone.
             let _ = waiting.send(Answered {

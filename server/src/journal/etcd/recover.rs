@@ -1,6 +1,7 @@
 //! Reads the store of a cluster from etcd: its snapshot, and the records after it. Creates the store if there is none.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use prost::Message as _;
@@ -10,7 +11,7 @@ use tracing::{debug, info};
 
 use super::chunks::ChunkReader;
 use super::cluster::{Cluster, FORMATS};
-use super::keys::Generation;
+use super::keys::{Generation, Keys};
 use super::messages::{self, Contents, Manifest, Parts, Record};
 use super::recent::Recent;
 use super::trying;
@@ -287,10 +288,15 @@ fn get(range: KeyRange) -> Op {
 }
 
 /// Reads the log from a record on, some records at a time.
+///
+/// etcd counts all keys of the range that it is asked for, however few of them it shows. With ranges up to the end, it would go
+/// through a log of n records n / 512 times. So the range has no more records than are asked for, as long as there are so many.
 pub(super) struct RecordReader {
     next: u64,
     /// How many to ask for.
     count: i64,
+    /// Whether the last answer had as many as were asked for. Otherwise the log may end, or go on with a greater number.
+    was_full: bool,
 }
 
 impl RecordReader {
@@ -299,6 +305,16 @@ impl RecordReader {
         Self {
             next: seq,
             count: ANSWER_RECORDS,
+            was_full: false,
+        }
+    }
+
+    /// What to ask for.
+    fn range(&self, keys: &Keys) -> Range<Bytes> {
+        let open = keys.records_from(self.next);
+        match self.was_full {
+            true => open.start..keys.record(self.next + self.count.unsigned_abs()),
+            false => open,
         }
     }
 
@@ -307,12 +323,14 @@ impl RecordReader {
     /// # Errors
     /// If they are damaged, or etcd refuses.
     pub(super) async fn next(&mut self, cluster: &Cluster) -> Result<Records, OpenError> {
-        let range = cluster.keys.records_from(self.next);
+        let range = self.range(&cluster.keys);
+        let is_open = !self.was_full;
         let get = Get {
             limit: self.count,
             ..Get::range(KeyRange::Between(range.start, range.end))
         };
         let answer = trying::get(&cluster.etcd, "read the log", &get).await?;
+        self.was_full = i64::try_from(answer.kvs.len()) == Ok(self.count);
         let mut bytes = 0;
         let mut records = Vec::with_capacity(answer.kvs.len());
         let mut is_cut = false;
@@ -338,7 +356,7 @@ impl RecordReader {
         Ok(Records {
             records,
             count: u64::try_from(answer.count).unwrap_or(0),
-            more: answer.more || is_cut,
+            more: answer.more || is_cut || !is_open,
         })
     }
 }

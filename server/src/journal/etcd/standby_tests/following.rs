@@ -37,6 +37,23 @@ async fn a_node_starts_with_the_snapshot_and_the_records_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_long_log_is_read_without_counting_it_again_and_again() {
+    const RECORDS: u64 = 6_000;
+    let world = World::new();
+    let a = world.node("a", 1).await;
+    let mut owner = a.own().await;
+    for number in 0..RECORDS.cast_signed() {
+        owner.write("k", number).await;
+    }
+    let b = world.node("b", 1).await;
+    let mut standby = b.follower().await;
+    assert_eq!(digest(&mut standby), owner.digest());
+    let counted = world.etcd.keys_counted("b");
+    // Once for how many there are, and once each.
+    assert!(counted < 3 * RECORDS, "{counted}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn records_before_the_snapshot_fill_the_history_of_watches() {
     let world = World::new();
     let a = world.node("a", 1).await;
