@@ -14,7 +14,7 @@ use super::record::{self, Form, Record};
 use crate::machine::value::{Entry, Key};
 
 /// How many heads are compared at once.
-const HEADS_AT_ONCE: usize = 16;
+const HEADS_AT_ONCE: usize = 8;
 
 /// Keys of up to this many bytes are put together without an allocation.
 const SHORT_KEY: usize = 64;
@@ -165,8 +165,20 @@ impl Leaf {
     }
 
     /// Replaces the entry at an index, in place if it is not longer than the one before.
+    #[inline]
     pub(super) fn set(&mut self, at: usize, entry: Entry) {
         let form = Form::of((&entry).into());
+        let record = self.record(at);
+        if form == record.form() && !form.is_whole() {
+            // Most entries replace one of the same form.
+            let at = self.starts[at] as usize + record.key_len();
+            record::pack(&mut self.bytes[at..], form, (&entry).into());
+        } else {
+            self.replace(at, form, entry);
+        }
+    }
+
+    fn replace(&mut self, at: usize, form: Form, entry: Entry) {
         let record = self.record(at);
         let (key_len, old) = (record.key_len(), record.form());
         if form.len > old.len {

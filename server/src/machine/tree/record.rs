@@ -33,7 +33,7 @@ pub(super) struct Form {
 }
 
 impl Form {
-    #[inline]
+    #[inline(always)]
     pub(super) fn of(entry: EntryRef<'_>) -> Self {
         if !entry.is_packable() {
             return Self {
@@ -69,6 +69,7 @@ impl Form {
         }
     }
 
+    #[inline]
     pub(super) fn is_whole(self) -> bool {
         self.flags & KIND_MASK == WHOLE
     }
@@ -99,11 +100,13 @@ impl<'a> Record<'a> {
     }
 
     /// How many bytes come before the entry: flags and suffix.
+    #[inline]
     pub(super) fn key_len(&self) -> usize {
         key_len(self.suffix.len())
     }
 
     /// How the entry is written.
+    #[inline]
     pub(super) fn form(&self) -> Form {
         let flags = self.flags & !LONG_SUFFIX;
         let before = revisions_len(flags);
@@ -188,7 +191,7 @@ pub(super) fn set_form(flags: &mut u8, form: Form) {
 }
 
 /// Packs an entry into as many bytes as its form says, or more. It is not to be stored whole.
-#[inline]
+#[inline(always)]
 pub(super) fn pack(packed: &mut [u8], form: Form, entry: EntryRef<'_>) {
     let (flags, mut rest) = (form.flags, packed);
     put_int(&mut rest, entry.revision, flags & LONG_REVISION != 0);
@@ -217,6 +220,7 @@ fn is_short_len(len: usize) -> bool {
 }
 
 /// How many bytes a length takes.
+#[inline]
 fn len_len(is_long: bool) -> usize {
     if is_long { 4 } else { 1 }
 }
