@@ -7,7 +7,7 @@ use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use soloist_http2::{Connection, ConnectionError, ErrorCode, Event, Routes};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
@@ -108,7 +108,7 @@ impl OwnConnection {
             let was_full = self.is_full();
             written += self.write(cx)?;
             if self.core.output().is_empty() && !self.needs_flush && self.is_ending() {
-                return self.end(cx);
+                return self.end(now, cx);
             }
             if written > WRITE_TURN_BYTES {
                 // Others have their turn, whatever a client reads.
@@ -267,9 +267,12 @@ impl OwnConnection {
     }
 
     /// Closes the socket, when everything is written.
-    fn end(&mut self, cx: &mut Context<'_>) -> Poll<EndOfConnection> {
-        // The client may be gone already.
-        let _ = ready!(Pin::new(&mut self.socket).poll_shutdown(cx));
+    fn end(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<EndOfConnection> {
+        // An error means that the client is gone already. One that does not read must not hold this up for ever.
+        if Pin::new(&mut self.socket).poll_shutdown(cx).is_pending() {
+            self.set_alarm(now, cx);
+            return Poll::Pending;
+        }
         Poll::Ready(match self.failed.take() {
             Some((error, _)) => Err(error.into()),
             None => Ok(()),
