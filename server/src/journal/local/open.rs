@@ -204,7 +204,7 @@ fn resume(
         began_with_copy: recovered.began_with_copy,
         ..next_meta(recovered.meta, revision, options.new_store_id)
     };
-    let watermark = Watermark::open(&*disk, directory, meta.epoch)?;
+    let mut watermark = Watermark::open(&*disk, directory, meta.epoch)?;
     if known.is_some() {
         // Before the meta record, and only with a record that was named before, because later ones may not be durable yet. So a
         // watermark of an earlier start than the meta record's is one that was brought back.

@@ -52,6 +52,8 @@ pub(crate) struct Watermark {
     file: Arc<dyn StorageBackend>,
     directory: DirectoryId,
     epoch: u64,
+    /// Whether the file is known to have its whole length, durably.
+    has_len: bool,
 }
 
 impl Watermark {
@@ -67,6 +69,7 @@ impl Watermark {
             file,
             directory,
             epoch,
+            has_len: false,
         })
     }
 
@@ -81,23 +84,26 @@ impl Watermark {
     }
 
     /// Writes the number of a record that is in the log. A failure is only logged: an older watermark is still true.
-    pub(crate) fn set(&self, seq: u64) {
+    pub(crate) fn set(&mut self, seq: u64) {
         if let Err(error) = self.write(seq) {
             tracing::warn!(%error, "cannot write the watermark");
         }
     }
 
     /// Writes the number of a record that is in the log, durably.
-    pub(crate) fn set_durably(&self, seq: u64) -> Result<(), FileError> {
+    pub(crate) fn set_durably(&mut self, seq: u64) -> Result<(), FileError> {
         let written = self.write(seq).and_then(|()| self.file.sync_data());
         written.map_err(|error| FileError::io(FileName::Watermark, error))
     }
 
-    fn write(&self, seq: u64) -> std::io::Result<()> {
-        if self.file.len()? < LEN as u64 {
-            // The new length must be durable first: a power loss must not leave a file that is cut off.
-            self.file.set_len(LEN as u64)?;
-            self.file.sync_data()?;
+    fn write(&mut self, seq: u64) -> std::io::Result<()> {
+        if !self.has_len {
+            if self.file.len()? < LEN as u64 {
+                // The new length must be durable first: a power loss must not leave a file that is cut off.
+                self.file.set_len(LEN as u64)?;
+                self.file.sync_data()?;
+            }
+            self.has_len = true;
         }
         self.file.write(0, &encode(seq, self.directory, self.epoch))
     }
