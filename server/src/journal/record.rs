@@ -4,7 +4,8 @@
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::stored::{Damaged, FORMAT, LogRecord, unknown_format};
+use super::stored::{Damaged, FORMAT, LogRecord, encode_with, unknown_format};
+use crate::machine::Effect;
 use crate::mutants::mutant;
 
 /// A position in the log: the number and checksum of a record. The next record must continue it.
@@ -52,14 +53,20 @@ impl EncodedRecord {
         debug_assert_eq!(record.seq, last.seq + 1);
         let mut bytes = Vec::with_capacity(record.encoded_len() + size_of::<u32>());
         record.encode(&mut bytes).expect("a vector grows as needed");
+        Self::sealed(bytes, record.seq)
+    }
+
+    /// Encodes the record after `last`, with the effects of a batch.
+    pub(crate) fn with(record: &LogRecord, effects: &[Effect], last: Position) -> Self {
+        debug_assert_eq!(record.seq, last.seq + 1);
+        Self::sealed(encode_with(record, effects), record.seq)
+    }
+
+    fn sealed(mut bytes: Vec<u8>, seq: u64) -> Self {
         // Not continued from the checksum of the record before: that one is a field of the message.
         let crc = seal(&mut bytes, 0);
-        let position = Position {
-            seq: record.seq,
-            crc,
-        };
         Self {
-            position,
+            position: Position { seq, crc },
             bytes: bytes.into(),
         }
     }

@@ -92,11 +92,10 @@ impl Log {
         } = batch;
         let record = LogRecord {
             snapshot_before: std::mem::take(&mut self.snapshot_before),
-            effects: effects.iter().map(stored::Effect::from).collect(),
             ..self.next(owned, revision, time)
         };
         debug_assert_eq!(record.seq, seq, "batches come in order");
-        EncodedRecord::of(&record, self.last)
+        EncodedRecord::with(&record, &effects, self.last)
     }
 
     /// The next record, without effects.

@@ -7,7 +7,7 @@ use soloist_fuzz::{Format, Shape, Target};
 use super::{RECORD, WORDS, empty_machine};
 use crate::journal::pages::{PageReader, digest_of, write_all};
 use crate::journal::record::{START, decode, decode_alone, decode_any, seal};
-use crate::journal::stored::{self, Damaged, Header, LogRecord};
+use crate::journal::stored::{self, Damaged, Header, LogRecord, encode_with};
 use crate::machine::{StateMachine, Time};
 use crate::progress::Progress;
 
@@ -30,10 +30,19 @@ fn check(input: &[u8]) -> Shape {
     assert!(decode_alone(position.seq.wrapping_add(1), &bytes).is_err());
     let continues = decode(position.seq, &bytes, START).is_ok();
     let time = stored::from_nanos(record.time);
+    let head = LogRecord {
+        effects: Vec::new(),
+        ..record.clone()
+    };
     let effects = match record.into_effects() {
         Ok(effects) => effects,
         Err(Damaged(what)) => return Shape::of(&what),
     };
+    let message = LogRecord {
+        effects: effects.iter().map(Into::into).collect(),
+        ..head.clone()
+    };
+    assert_eq!(encode_with(&head, &effects), message.encode_to_vec());
     let count = effects.len();
     let mut machine = empty_machine();
     match machine.replay(effects) {

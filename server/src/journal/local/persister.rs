@@ -283,11 +283,10 @@ impl Persister {
             revision,
             time: stored::to_nanos(time),
             previous_crc: self.store.position.crc,
-            effects: effects.iter().map(stored::Effect::from).collect(),
             ..LogRecord::default()
         };
-        let encoded = EncodedRecord::of(&record, self.store.position);
-        drop((record, effects));
+        let encoded = EncodedRecord::with(&record, &effects, self.store.position);
+        drop(effects);
         let sync = match self.store.durability {
             Durability::Interval(interval) if self.synced_at.elapsed() < interval => {
                 SyncWhen::Later

@@ -53,19 +53,24 @@ impl TryFrom<Effect> for machine::Effect {
 
 impl From<&machine::Change> for Change {
     fn from(change: &machine::Change) -> Self {
-        let cause = match change.cause {
-            machine::ChangeCause::Written => ChangeCause::Written,
-            machine::ChangeCause::Transitioned => ChangeCause::Transitioned,
-            machine::ChangeCause::Deleted => ChangeCause::Deleted,
-            machine::ChangeCause::Expired => ChangeCause::Expired,
-            machine::ChangeCause::SessionEnded => ChangeCause::SessionEnded,
-            machine::ChangeCause::TimedOut => ChangeCause::TimedOut,
-        };
         Self {
             key: change.key.to_string(),
             revision: change.revision,
-            cause: cause.into(),
+            cause: ChangeCause::from(change.cause).into(),
             entry: change.entry.as_ref().map(Entry::from),
+        }
+    }
+}
+
+impl From<machine::ChangeCause> for ChangeCause {
+    fn from(cause: machine::ChangeCause) -> Self {
+        match cause {
+            machine::ChangeCause::Written => Self::Written,
+            machine::ChangeCause::Transitioned => Self::Transitioned,
+            machine::ChangeCause::Deleted => Self::Deleted,
+            machine::ChangeCause::Expired => Self::Expired,
+            machine::ChangeCause::SessionEnded => Self::SessionEnded,
+            machine::ChangeCause::TimedOut => Self::TimedOut,
         }
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::to_nanos;
-use super::{Header, KeyedEntry, LogRecord, Page, SnapshotMeta, StoreMeta, Trailer};
+use super::{Header, KeyedEntry, LogRecord, Page, SnapshotMeta, StoreMeta, Trailer, encode_with};
 use crate::machine::{
     AddOutcome, AllOutcome, AppliedRequest, Attached, Change, ChangeCause, CloseOutcome,
     DeleteOutcome, DeletePrefixOutcome, Effect, Entry, Fingerprint, Keeps, KeyState, Lifetime,
@@ -296,6 +296,53 @@ fn a_record_of_format_1_is_read_and_written() {
     is_stored_as(&record(), RECORD);
     let read = LogRecord::decode(RECORD).unwrap().into_effects().unwrap();
     assert_eq!(read, effects());
+}
+
+#[test]
+fn a_record_encoded_with_effects_is_the_same_as_its_message() {
+    let message = LogRecord {
+        closed: true,
+        snapshot_before: true,
+        ..record()
+    };
+    let before = |record: &LogRecord| LogRecord {
+        effects: Vec::new(),
+        ..record.clone()
+    };
+    assert_eq!(encode_with(&before(&record()), &effects()), RECORD);
+    let encoded = encode_with(&before(&message), &effects());
+    assert_eq!(encoded, message.encode_to_vec());
+    // What a message leaves out, and what it does not.
+    let [_, text, ..] = entries();
+    let edges = [
+        (Value::Int(0), 0),
+        (Value::Int(i64::MIN), -1),
+        (Value::Text("".into()), i64::MAX),
+        (Value::Bytes([][..].into()), 128),
+        (Value::Bytes(vec![7; 100_000].into()), 1),
+    ];
+    for (value, revision) in edges {
+        let entry = Entry {
+            value,
+            revision,
+            create_revision: revision,
+            ..text.clone()
+        };
+        let change = Effect::Changed(Change {
+            key: "".into(),
+            revision,
+            cause: ChangeCause::Written,
+            entry: Some(entry),
+            previous: None,
+            keeps: Keeps::NoPrevious,
+        });
+        let message = LogRecord {
+            effects: vec![(&change).into()],
+            ..LogRecord::default()
+        };
+        let encoded = encode_with(&LogRecord::default(), &[change]);
+        assert_eq!(encoded, message.encode_to_vec());
+    }
 }
 
 #[test]

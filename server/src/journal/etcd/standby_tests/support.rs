@@ -20,7 +20,7 @@ use crate::journal::etcd::messages::{self, Contents, Manifest, Parts};
 use crate::journal::etcd::takeover::{Challenge, Won};
 use crate::journal::pages::{digest_of, write_all};
 use crate::journal::record::{EncodedRecord, Position};
-use crate::journal::stored::{self, FORMAT, Header, LogRecord, to_nanos};
+use crate::journal::stored::{FORMAT, Header, LogRecord, to_nanos};
 use crate::machine::{
     OnExisting, OpenSession, SetLifetime, StateMachine, Time, Value, Write, WriteOptions,
 };
@@ -208,11 +208,11 @@ impl Owner {
             revision: self.machine.revision(),
             time: to_nanos(self.now()),
             previous_crc: self.position.crc,
-            effects: effects.iter().map(stored::Effect::from).collect(),
+            effects: Vec::new(),
             closed,
             snapshot_before: self.snapshot_before.is_some(),
         };
-        let record = EncodedRecord::of(&record, self.position);
+        let record = EncodedRecord::with(&record, &effects, self.position);
         self.position = record.position;
         record
     }
