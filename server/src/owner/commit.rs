@@ -8,7 +8,6 @@
 //! where another process can take the store over.
 
 use std::collections::VecDeque;
-use std::ops::Bound;
 
 use crate::config::{
     HELD_ANSWERS_LOOK_MIN, UNSYNCED_BYTES_MAX, UNSYNCED_BYTES_MIN, UNSYNCED_OPERATIONS_MAX,
@@ -142,7 +141,7 @@ impl CommitQueue {
     fn collect_effects(&mut self, machine: &mut StateMachine) {
         let from = self.unsent.len();
         machine.take_effects(&mut self.unsent);
-        for effect in &self.unsent[from..] {
+        for effect in &mut self.unsent[from..] {
             self.unsent_bytes += effect.byte_len();
             if self.journal.answers == AnswerWhen::Applied {
                 continue;
@@ -168,6 +167,7 @@ impl CommitQueue {
         if self.in_flight.is_none() && (self.tells_time || !self.unsent.is_empty()) {
             self.tells_time = false;
             let effects = std::mem::take(&mut self.unsent);
+            self.uncommitted.sent();
             self.sent_seq += 1;
             let revision = machine.revision();
             self.in_flight = Some(InFlight {
@@ -282,12 +282,9 @@ impl CommitQueue {
         if mutant("read-what-is-pending") {
             return (CommittedEntry::Current, revision);
         }
-        match self.uncommitted.versions.get(key) {
+        match self.uncommitted.committed(key) {
             None => (CommittedEntry::Current, revision),
-            Some(versions) => (
-                CommittedEntry::Before(versions.committed.as_ref()),
-                revision,
-            ),
+            Some(entry) => (CommittedEntry::Before(entry), revision),
         }
     }
 
@@ -302,11 +299,7 @@ impl CommitQueue {
         }
         self.collect_effects(machine);
         let revision = self.uncommitted.durable_revision;
-        let from = (Bound::Included(prefix), Bound::Unbounded);
-        let mut from = self.uncommitted.versions.range::<str, _>(from);
-        let changing = from
-            .next()
-            .is_some_and(|(key, _)| key.as_str().starts_with(prefix));
+        let changing = self.uncommitted.changes_below(prefix);
         (
             !changing && self.uncommitted.machine_changed <= revision,
             revision,

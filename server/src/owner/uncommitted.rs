@@ -1,29 +1,24 @@
-//! The keys with changes that are not on disk yet: their last version on disk, and the versions after it.
+//! The keys with changes that are not on disk yet, and what is on disk of them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use crate::machine::{Change, Entry, Key, Name, Revision};
+
+/// The keys of one batch, each with its entry before the batch; `None` if it was not there.
+type Before = BTreeMap<Key, Option<Entry>>;
 
 /// The keys with changes that are not on disk yet.
 #[derive(Debug, Default)]
 pub(super) struct Uncommitted {
-    /// The versions of each of these keys.
-    pub(super) versions: BTreeMap<Key, Versions>,
-    /// One element for each change, in the order of the revisions.
-    order: VecDeque<(Revision, Key)>,
+    /// Those of the batch that the journal is committing.
+    sent: Before,
+    /// Those of the batch that follows.
+    unsent: Before,
     /// Every change up to this revision is on disk.
     pub(super) durable_revision: Revision,
     /// The last revision at which a machine was defined or deleted, which can change the state that any entry shows.
     pub(super) machine_changed: Revision,
-}
-
-/// The versions of one key.
-#[derive(Debug)]
-pub(super) struct Versions {
-    /// The version on disk; `None` if the key is not there.
-    pub(super) committed: Option<Entry>,
-    /// The versions after it, oldest first, with their revisions.
-    later: VecDeque<(Revision, Option<Entry>)>,
 }
 
 impl Uncommitted {
@@ -35,45 +30,47 @@ impl Uncommitted {
         }
     }
 
-    /// Adds a change that is not on disk yet.
-    pub(super) fn add(&mut self, change: &Change) {
-        let versions = self.versions.entry(change.key.clone());
-        let versions = versions.or_insert_with(|| Versions {
-            committed: change.previous.clone(),
-            later: VecDeque::new(),
-        });
-        let version = (change.revision, change.entry.clone());
-        versions.later.push_back(version);
-        self.order.push_back((change.revision, change.key.clone()));
+    /// Adds a change that is not on disk yet. Keeps the entry before the first change of a batch, which the journal has no use
+    /// for.
+    pub(super) fn add(&mut self, change: &mut Change) {
+        let before = self.unsent.entry(change.key.clone());
+        before.or_insert_with(|| change.previous.take());
     }
 
-    /// Removes the state of a deleted machine from all versions. The deletion reports no changes of its keys, so a
-    /// version shown after it would still have the state. Doing it now is safe: until the deletion is on disk, no
-    /// version is shown.
+    /// Returns the entry on disk of a key that has changes after it.
+    pub(super) fn committed(&self, key: &Key) -> Option<Option<&Entry>> {
+        let before = self.sent.get(key).or_else(|| self.unsent.get(key));
+        before.map(Option::as_ref)
+    }
+
+    /// Whether a key with the prefix has changes that are not on disk.
+    pub(super) fn changes_below(&self, prefix: &str) -> bool {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        [&self.sent, &self.unsent].into_iter().any(|batch| {
+            let first = batch.range::<str, _>(from).next();
+            first.is_some_and(|(key, _)| key.as_str().starts_with(prefix))
+        })
+    }
+
+    /// Removes the state of a deleted machine from all entries. The deletion reports no changes of its keys, so an entry
+    /// that is shown after it would still have the state. Doing it now is safe: until the deletion is on disk, none of
+    /// them is shown.
     pub(super) fn forget_machine(&mut self, machine: &Name) {
-        for versions in self.versions.values_mut() {
-            let later = versions.later.iter_mut().map(|(_, entry)| entry);
-            for entry in later.chain([&mut versions.committed]).flatten() {
-                entry.leave_machine(machine);
-            }
+        let entries = self.sent.values_mut().chain(self.unsent.values_mut());
+        for entry in entries.flatten() {
+            entry.leave_machine(machine);
         }
     }
 
-    /// Notes that every change up to `revision` is on disk.
+    /// Notes that the journal has all changes.
+    pub(super) fn sent(&mut self) {
+        debug_assert!(self.sent.is_empty(), "one batch is sent at a time");
+        self.sent = std::mem::take(&mut self.unsent);
+    }
+
+    /// Notes that every change that the journal had, up to `revision`, is on disk.
     pub(super) fn commit(&mut self, revision: Revision) {
         self.durable_revision = revision;
-        while self.order.front().is_some_and(|(at, _)| *at <= revision) {
-            let (_, key) = self.order.pop_front().expect("front was Some");
-            let versions = self.versions.get_mut(&key);
-            let versions = versions.expect("each key in order has versions");
-            let (_, entry) = versions
-                .later
-                .pop_front()
-                .expect("each element in order has a version");
-            versions.committed = entry;
-            if versions.later.is_empty() {
-                self.versions.remove(&key);
-            }
-        }
+        self.sent = Before::new();
     }
 }
