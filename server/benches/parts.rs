@@ -10,13 +10,14 @@ use std::time::{Duration, SystemTime};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use prost::Message as _;
 use soloist::v1;
-use soloist_server::bench::{Map, decode_frame, encode_frame};
+use soloist_server::bench::{Map, apply_frame, decode_frame};
 use soloist_server::config::{Limits, MailboxLimits};
 use soloist_server::machine::{
-    Add, Condition, DefineMachine, Delete, Entry, Key, List, ListShows, Machine, Operation,
-    Purpose, Read, State, StateMachine, Time, Transition, Value, Write, WriteOptions,
+    Add, Condition, DefineMachine, Delete, EachOutcome, Entry, Key, List, ListShows, Machine,
+    Operation, PlainFrames, Purpose, Read, State, StateMachine, Time, Transition, Value, Write,
+    WriteOptions,
 };
-use soloist_server::owner::{self, Clock, ConnectionQuota, EachFrame, OwnerLimits};
+use soloist_server::owner::{self, Clock, ConnectionQuota, OwnerLimits};
 use tokio::runtime::{self, Runtime};
 use tokio::time::Instant;
 
@@ -56,6 +57,16 @@ fn write(key: Key, value: Option<Value>) -> Write {
 
 fn read(key: Key) -> Read {
     Read { key, expect: None }
+}
+
+/// A plain frame that reads these keys.
+fn plain_frame(keys: impl Iterator<Item = Key>) -> PlainFrames {
+    let mut frames = PlainFrames::default();
+    for key in keys {
+        frames.read(key.as_str());
+    }
+    frames.end_frame();
+    frames
 }
 
 fn machine_of(keys: u64) -> StateMachine {
@@ -297,21 +308,22 @@ fn codec(criterion: &mut Criterion) {
             },
         );
         let mut machine = machine_of(operations);
-        let reads = || (0..operations).map(|number| Operation::Read(read(key(number))));
-        let mut answer = || machine.apply_each(reads().collect(), &[], ANSWER_BYTES, now());
+        let frame = plain_frame((0..operations).map(key));
+        let time = now();
+        group.bench_function(
+            BenchmarkId::new("apply and encode", operations),
+            |bencher| {
+                bencher.iter_batched(
+                    || frame.clone(),
+                    |frame| apply_frame(&mut machine, frame, ANSWER_BYTES, time),
+                    BatchSize::SmallInput,
+                );
+            },
+        );
+        let answer = apply_frame(&mut machine, frame, ANSWER_BYTES, time);
         let mut buf = Vec::new();
-        group.bench_function(BenchmarkId::new("encode", operations), |bencher| {
-            bencher.iter_batched(
-                &mut answer,
-                |answer| {
-                    buf.clear();
-                    encode_frame(answer, &mut buf);
-                },
-                BatchSize::SmallInput,
-            );
-        });
         let generated =
-            v1::PipelineResponse::decode(buf.as_slice()).expect("the encoded answer is valid");
+            v1::PipelineResponse::decode(&answer[5..]).expect("the encoded answer is valid");
         group.bench_function(
             BenchmarkId::new("encode, generated", operations),
             |bencher| {
@@ -357,13 +369,10 @@ fn owner(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(operations));
         group.bench_function(BenchmarkId::new("frame of reads", operations), |bencher| {
             bencher.iter(|| {
-                let reads = (0..operations).map(|turn| Operation::Read(read(key(turn % FEW))));
-                let frame = EachFrame {
-                    operations: reads.collect(),
-                    request_ids: Vec::new(),
-                };
+                let frame = plain_frame((0..operations).map(|turn| key(turn % FEW)));
                 let quota = ConnectionQuota::new(ANSWER_BYTES);
-                let pending = handle.apply_each(vec![frame], quota, by());
+                let answers = Vec::<EachOutcome>::new();
+                let pending = handle.apply_each(frame, answers, quota, by());
                 runtime.block_on(pending.expect("there is room").answer())
             });
         });

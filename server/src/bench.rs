@@ -3,20 +3,32 @@
 use std::ops::Bound;
 
 use crate::config::Limits;
-use crate::machine::{EachOutcome, Entry, Key, Revision, Tree};
-use crate::rpc::body::response::Encode as _;
+use crate::machine::{
+    Applying, Entry, Key, PlainAnswers as _, PlainFrames, Revision, StateMachine, Time, Tree,
+};
 use crate::rpc::frame;
 
 /// Decodes and checks a frame, as a Pipeline does. Returns its number of operations; `None` if it is invalid.
 #[must_use]
 pub fn decode_frame(message: &[u8], limits: &Limits) -> Option<usize> {
-    let frame = frame::decode(message, limits).ok()?.ok()?;
-    Some(frame.operations.len())
+    let mut frames = PlainFrames::default();
+    frame::decode(message, limits, &mut frames).ok()?.ok()?;
+    Some(frames.operation_count())
 }
 
-/// Encodes the answer to a frame, as a Pipeline does.
-pub fn encode_frame(answer: EachOutcome, buf: &mut Vec<u8>) {
-    frame::FrameAnswer::Each(answer).encode(buf);
+/// Applies a plain frame, and returns the answer with its prefix, as a Pipeline sends it.
+#[must_use]
+pub fn apply_frame(
+    machine: &mut StateMachine,
+    mut frames: PlainFrames,
+    answer_bytes_max: usize,
+    now: Time,
+) -> Vec<u8> {
+    let mut answers = frame::Answers::default();
+    answers.reserve(1, frames.operation_count());
+    let mut applying = Applying::new(&mut frames, now, None);
+    machine.apply_plain(&mut applying, answer_bytes_max, &mut answers);
+    answers.finish(&mut 0).next().0
 }
 
 /// The machine's map from keys to entries.

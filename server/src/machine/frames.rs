@@ -1,16 +1,76 @@
 //! Frames: many operations in one message, each by itself or all as one.
 
 use super::answer_budget::AnswerBudget;
-use super::operation::{AllOutcome, EachOutcome, Operation, Outcome};
+use super::operation::{AllOutcome, EachOutcome, Operation, Outcome, ReadOutcome};
+use super::plain_frames::{PlainAnswers, PlainFrames, Unpacked, Unpacking};
 use super::rejection::{RejectedAt, Rejection};
 use super::request_ids::{Growth, RequestId};
 use super::state_machine::StateMachine;
 use super::time::Time;
 use super::value::Revision;
 
+/// Plain frames that are being applied.
+pub(crate) struct Applying<'a> {
+    frames: Unpacking<'a>,
+    now: Time,
+    /// The store revision that their outcomes name instead of the present one. For frames that only read: what they read
+    /// was the same at that revision.
+    as_of: Option<Revision>,
+    pub(crate) tally: PlainTally,
+}
+
+impl<'a> Applying<'a> {
+    /// Takes the operations out of `frames`.
+    pub(crate) fn new(frames: &'a mut PlainFrames, now: Time, as_of: Option<Revision>) -> Self {
+        Self {
+            frames: frames.unpack(),
+            now,
+            as_of,
+            tally: PlainTally::default(),
+        }
+    }
+}
+
+/// What became of the operations of plain frames: how many of each kind were done and refused. The kinds are those of
+/// [`Operation`], in that order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PlainTally {
+    pub(crate) done: [u64; KINDS],
+    pub(crate) refused: [u64; KINDS],
+}
+
+/// How many kinds of operations there are.
+const KINDS: usize = 5;
+
+impl PlainTally {
+    #[inline]
+    fn count(&mut self, kind: usize, is_ok: bool) {
+        let counts = if is_ok {
+            &mut self.done
+        } else {
+            &mut self.refused
+        };
+        counts[kind] += 1;
+    }
+}
+
+/// The place of an operation's kind in [`PlainTally`].
+#[inline]
+fn kind_of(operation: &Operation) -> usize {
+    match operation {
+        Operation::Read(_) => READ,
+        Operation::Write(_) => 1,
+        Operation::Add(_) => 2,
+        Operation::Transition(_) => 3,
+        Operation::Delete(_) => 4,
+    }
+}
+
+const READ: usize = 0;
+
 impl StateMachine {
-    /// Applies operations in order, each by itself and at a revision of its own. `request_ids` has the ids of those that
-    /// carry one, with their indices, in order. An operation is refused if the answer would hold more than
+    /// Applies one plain frame: operations in order, each by itself and at a revision of its own. `request_ids` has the ids
+    /// of those that carry one, with their indices, in order. An operation is refused if the answer would hold more than
     /// `answer_bytes_max` bytes of values with it.
     pub fn apply_each(
         &mut self,
@@ -19,28 +79,94 @@ impl StateMachine {
         answer_bytes_max: usize,
         now: Time,
     ) -> EachOutcome {
-        let mut budget = AnswerBudget::of(answer_bytes_max);
-        let mut results = Vec::with_capacity(operations.len());
-        if request_ids.is_empty() {
-            for operation in operations {
-                results.push(self.apply_at(self.revision + 1, operation, &mut budget, now));
-            }
-        } else {
-            let mut request_ids = request_ids.iter().peekable();
-            for (index, operation) in operations.into_iter().enumerate() {
-                let request_id = request_ids.next_if(|(at, _)| *at == index);
-                let request_id = request_id.map(|(_, request_id)| request_id);
-                results.push(self.apply_with_id(operation, request_id, &mut budget, now));
-            }
+        let mut frames = PlainFrames::default();
+        let mut request_ids = request_ids.iter().peekable();
+        for (index, operation) in operations.into_iter().enumerate() {
+            let request_id = request_ids.next_if(|(at, _)| *at == index);
+            frames.operation(operation, request_id.map(|(_, id)| id.clone()));
         }
-        EachOutcome {
-            results,
-            revision: self.revision,
-            answer_bytes: budget.used(),
-        }
+        frames.end_frame();
+        let mut answers = Vec::new();
+        let mut applying = Applying::new(&mut frames, now, None);
+        while self
+            .apply_plain(&mut applying, answer_bytes_max, &mut answers)
+            .is_some()
+        {}
+        answers.pop().expect("a frame has an outcome")
     }
 
-    /// Applies one operation of a frame in which operations have request ids.
+    /// Applies the next of several plain frames, and has `answers` take the outcomes. An operation is refused if the answer to
+    /// its frame would hold more than `answer_bytes_max` bytes of values with it. Returns how many bytes it holds; none if no
+    /// frame is left.
+    pub(crate) fn apply_plain<A: PlainAnswers>(
+        &mut self,
+        applying: &mut Applying<'_>,
+        answer_bytes_max: usize,
+        answers: &mut A,
+    ) -> Option<usize> {
+        let Applying {
+            frames,
+            now,
+            as_of,
+            tally,
+        } = applying;
+        if frames.is_empty() {
+            return None;
+        }
+        let mut budget = AnswerBudget::of(answer_bytes_max);
+        answers.begin_frame();
+        while let Some(operation) = frames.take() {
+            let (kind, result) = match operation {
+                Unpacked::Read(key) => {
+                    let is_ok = self.read_plain(key, *as_of, &mut budget, answers);
+                    tally.count(READ, is_ok);
+                    continue;
+                }
+                Unpacked::Plain(operation) => {
+                    let kind = kind_of(&operation);
+                    let revision = self.revision + 1;
+                    (kind, self.apply_at(revision, operation, &mut budget, *now))
+                }
+                Unpacked::Other(operation, request_id) => {
+                    let kind = kind_of(&operation);
+                    let result =
+                        self.apply_with_id(operation, request_id.as_ref(), &mut budget, *now);
+                    (kind, result)
+                }
+            };
+            tally.count(kind, result.is_ok());
+            answers.operation(result.map(|outcome| outcome.at_revision(*as_of)));
+        }
+        answers.end_frame(as_of.unwrap_or(self.revision), budget.used());
+        Some(budget.used())
+    }
+
+    /// Reads one key of a plain frame, without a condition. Returns whether it was done.
+    #[inline]
+    fn read_plain<A: PlainAnswers>(
+        &self,
+        key: &str,
+        as_of: Option<Revision>,
+        budget: &mut AnswerBudget,
+        answers: &mut A,
+    ) -> bool {
+        let revision = as_of.unwrap_or(self.revision);
+        let entry = self.entries.get(key);
+        if let Err(cause) = budget.take(entry) {
+            answers.operation(Err(Rejection::of(&key.into(), cause)));
+            return false;
+        }
+        match entry {
+            Some(entry) if entry.attached.is_some() => {
+                let entry = Some(self.shown(entry));
+                answers.operation(Ok(Outcome::Read(ReadOutcome { entry, revision })));
+            }
+            _ => answers.read(entry, revision),
+        }
+        true
+    }
+
+    /// Applies one operation of a plain frame that may have a request id.
     fn apply_with_id(
         &mut self,
         operation: Operation,

@@ -20,6 +20,7 @@
 //! index/                                sessions, machines and ttls, and the keys that each of them can change
 //! state_machine                         the state as a whole
 //! check, answer_budget, once            conditions; how much an answer may hold; request ids
+//! plain_frames                          many operations in one buffer, and who takes their outcomes
 //! read, apply, frames, delete_prefix    operations, alone and many in one message
 //! sessions, machines, advance           operations on sessions and machines; the passing of time
 //! watch, copy, replay                   what watches are sent; copies of the state; the state made again from effects
@@ -44,6 +45,7 @@ mod index;
 mod machines;
 mod once;
 mod operation;
+mod plain_frames;
 mod protocol;
 mod read;
 mod rejection;
@@ -64,6 +66,7 @@ pub use condition::{Condition, Expect};
 pub use copies::CopyId;
 pub use copy::{CopyError, CopyHead, CopySlice};
 pub use effect::{Effect, OpenedSession};
+pub(crate) use frames::{Applying, PlainTally};
 pub(crate) use index::ALLOWED_BYTES;
 pub use operation::{
     Add, AddOptions, AddOutcome, AllOutcome, CloseOutcome, Delete, DeleteOutcome, DeletePrefix,
@@ -72,6 +75,7 @@ pub use operation::{
     SetLifetime, Transition, TransitionOptions, TransitionOutcome, Write, WriteOptions,
     WriteOutcome, WriteShows,
 };
+pub use plain_frames::{Mark, OperationRef, PlainAnswers, PlainFrames};
 pub use protocol::{
     DefineMachine, DeleteMachine, KeysLeft, Machine, MachineNow, Purpose, State, Timeout,
 };
@@ -85,5 +89,6 @@ pub use state_machine::{Ended, StateMachine, StoreLimits, Usage};
 pub use time::Time;
 #[cfg(feature = "bench")]
 pub(crate) use tree::Tree;
+pub use tree::{EntryRef, ValueRef};
 pub use value::{Attached, Entry, Key, KeyState, Lifetime, Name, Revision, Value};
 pub use watch::{Updates, Watch, WatchBatch, WatchError, WatchFrom, WatchShows, WatchTarget};

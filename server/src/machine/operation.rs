@@ -466,6 +466,14 @@ impl Outcome {
         }
     }
 
+    /// The same outcome, which names another store revision, if there is one.
+    pub(super) fn at_revision(mut self, revision: Option<Revision>) -> Self {
+        if let Some(revision) = revision {
+            *self.revision_mut() = revision;
+        }
+        self
+    }
+
     /// The store revision that the outcome names.
     pub(super) fn revision_mut(&mut self) -> &mut Revision {
         match self {
@@ -487,16 +495,6 @@ pub struct EachOutcome {
     pub revision: Revision,
     /// Bytes of the values that the results show.
     pub answer_bytes: usize,
-}
-
-impl EachOutcome {
-    /// Names another store revision in all outcomes. For a frame that only read: what it read was the same at that revision.
-    pub(crate) fn set_revision(&mut self, revision: Revision) {
-        self.revision = revision;
-        for outcome in self.results.iter_mut().flatten() {
-            *outcome.revision_mut() = revision;
-        }
-    }
 }
 
 /// The outcome of an atomic frame: all of its operations were applied, at one revision.

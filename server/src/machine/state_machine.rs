@@ -146,8 +146,8 @@ impl StateMachine {
     /// Prepares operations on these keys, which come next. It changes nothing but how long they take: with millions of keys, what
     /// is looked up for one of them alone has to be waited for several times.
     #[inline]
-    pub fn warm<'k>(&self, keys: impl Iterator<Item = &'k Key>) {
-        self.entries.warm(keys.map(Key::as_str));
+    pub fn warm<'k>(&self, keys: impl Iterator<Item = &'k str>) {
+        self.entries.warm(keys);
     }
 
     /// How full the state is.

@@ -10,6 +10,7 @@ mod lifetimes;
 mod machines;
 mod model;
 mod operations;
+mod plain_frames;
 mod programs;
 mod replica;
 mod request_ids;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::machine::{Operation, RequestId, Revision, StateMachine};
+use crate::machine::{RequestId, Revision, StateMachine};
 use crate::metrics::OperationKind;
 use crate::mutants::mutant;
 
@@ -90,16 +90,15 @@ impl Owner {
     }
 
     /// Starts with frames, which may only read.
-    pub(super) fn start_frame<'a, T>(
+    pub(super) fn start_frame<T>(
         &mut self,
         reply: Reply<T>,
-        operations: impl IntoIterator<Item = &'a Operation>,
+        only_reads: bool,
         is_replay: bool,
         quota: &ConnectionQuota,
         now: Now,
     ) -> Option<StartedReply<T>> {
-        let mut operations = operations.into_iter();
-        if operations.all(|operation| matches!(operation, Operation::Read(_))) {
+        if only_reads {
             return start(reply, is_replay, now);
         }
         self.reads_only = false;

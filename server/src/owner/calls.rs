@@ -4,24 +4,21 @@ use std::convert::Infallible;
 
 use crate::config::{COPY_ENTRIES_MAX, COPY_SLICE_BYTES};
 use crate::machine::{
-    Add, AddOutcome, AllOutcome, CloseOutcome, CopyId, CopySlice, DefineMachine, Delete,
-    DeleteMachine, DeleteOutcome, DeletePrefix, DeletePrefixOutcome, EachOutcome, List,
-    ListOutcome, Machine, MachineNow, Name, OpenOutcome, OpenSession, Operation, Page, Read,
-    ReadOutcome, RejectedAt, Rejection, RequestId, Revision, Session, SessionLife, Transition,
-    TransitionOutcome, Write, WriteOutcome,
+    Add, AddOutcome, CloseOutcome, CopyId, CopySlice, DefineMachine, Delete, DeleteMachine,
+    DeleteOutcome, DeletePrefix, DeletePrefixOutcome, List, ListOutcome, Machine, MachineNow, Name,
+    OpenOutcome, OpenSession, Page, Read, ReadOutcome, Rejection, RequestId, Revision, Session,
+    SessionLife, Transition, TransitionOutcome, Write, WriteOutcome,
 };
 use crate::metrics::OperationKind;
 use crate::mutants::mutant;
 
 use super::backups::OpenBackup;
 use super::clock::Now;
-use super::commit::{CommittedEntry, Unsent};
-use super::error::CallError;
-use super::message::{AllFrame, EachFrame, KeysInStates, PageRequest, Usage};
-use super::quota::{ConnectionQuota, QuotaGuard};
-use super::reply::{Reply, StartedReply};
+use super::commit::CommittedEntry;
+use super::message::{KeysInStates, PageRequest, Usage};
+use super::quota::ConnectionQuota;
+use super::reply::Reply;
 use super::state::Owner;
-use super::tally::Tally;
 use super::watches::{NewWatch, NextBatch, OpenWatch, WatchId};
 
 impl Owner {
@@ -35,7 +32,7 @@ impl Owner {
             self.count(OperationKind::Read, answer.is_ok());
             return self.show(started, answer);
         };
-        let answer = match commits.committed(&read.key, &mut self.machine) {
+        let answer = match commits.committed(read.key.as_str(), &mut self.machine) {
             (CommittedEntry::Before(entry), revision) => {
                 self.machine.read_before(read, entry, revision)
             }
@@ -149,134 +146,6 @@ impl Owner {
                 self.show::<_, Infallible>(started, Ok(ListOutcome { revision, ..answer }));
             }
             (false, _) => self.send::<_, Infallible>(started, Ok(answer)),
-        }
-    }
-
-    /// Applies plain frames.
-    pub(super) fn apply_each(
-        &mut self,
-        reply: Reply<Vec<(EachOutcome, QuotaGuard)>>,
-        frames: Vec<EachFrame>,
-        quota: &ConnectionQuota,
-        now: Now,
-    ) {
-        let machine = &self.machine;
-        let is_replay = frames.iter().all(|frame| frame.is_replay(machine));
-        let operations = || frames.iter().flat_map(|frame| &frame.operations);
-        let Some(started) = self.start_frame(reply, operations(), is_replay, quota, now) else {
-            return;
-        };
-        self.machine.warm(operations().map(Operation::key));
-        let has_request_ids = frames.iter().any(|frame| !frame.request_ids.is_empty());
-        self.has_request_id = has_request_ids;
-        let committed = self.committed_reads(operations(), has_request_ids);
-        let unsent = self.unsent();
-        let answers = frames.into_iter().map(|frame| {
-            let room = quota.free_bytes().min(self.answer_bytes_max);
-            let (operations, request_ids) = (frame.operations, &frame.request_ids);
-            let tally = Tally::of(self.metrics.as_deref(), &operations);
-            let machine = &mut self.machine;
-            let mut answer = machine.apply_each(operations, request_ids, room, now.time);
-            if let Some(tally) = tally {
-                tally.count_each(&answer.results);
-            }
-            if let Some(revision) = committed {
-                answer.set_revision(revision);
-            }
-            let guard = quota.clone().charge_values(answer.answer_bytes);
-            (answer, guard)
-        });
-        let answers = answers.collect();
-        self.charge(quota, unsent);
-        self.send_frame::<_, Infallible>(started, committed, Ok(answers));
-    }
-
-    /// Applies an atomic frame.
-    pub(super) fn apply_all(
-        &mut self,
-        reply: Reply<(AllOutcome, QuotaGuard)>,
-        frame: AllFrame,
-        quota: ConnectionQuota,
-        now: Now,
-    ) {
-        let AllFrame {
-            operations,
-            request_id,
-        } = frame;
-        let is_replay = self.is_replay(request_id.as_deref());
-        let Some(started) = self.start_frame(reply, &operations, is_replay, &quota, now) else {
-            return;
-        };
-        self.machine.warm(operations.iter().map(Operation::key));
-        self.has_request_id = request_id.is_some();
-        let committed = self.committed_reads(&operations, request_id.is_some());
-        let room = quota.free_bytes().min(self.answer_bytes_max);
-        let unsent = self.unsent();
-        let tally = Tally::of(self.metrics.as_deref(), &operations);
-        let machine = &mut self.machine;
-        let answer = machine.apply_all(operations, request_id.as_deref(), room, now.time);
-        if let Some(tally) = tally {
-            tally.count_all(answer.is_ok());
-        }
-        self.charge(&quota, unsent);
-        let answer = answer.map(|mut answer| {
-            if let Some(revision) = committed {
-                answer.set_revision(revision);
-            }
-            let guard = quota.charge_values(answer.answer_bytes);
-            (answer, guard)
-        });
-        self.send_frame::<_, RejectedAt>(started, committed, answer);
-    }
-
-    /// Returns how much there is to send to the journal, if there is one.
-    fn unsent(&mut self) -> Option<Unsent> {
-        let commits = self.commits.as_mut()?;
-        Some(commits.unsent(&mut self.machine))
-    }
-
-    /// Charges what frames have changed since `before` to their connection.
-    fn charge(&mut self, quota: &ConnectionQuota, before: Option<Unsent>) {
-        if let (Some(commits), Some(before)) = (&mut self.commits, before) {
-            commits.charge(quota, before, &mut self.machine);
-        }
-    }
-
-    /// Returns the revision as of which frames can be answered at once. `None` if they must wait for the disk: they
-    /// change something, or read a key with an uncommitted change, or have request ids, so that the answer itself must
-    /// be on disk.
-    fn committed_reads<'a>(
-        &mut self,
-        operations: impl IntoIterator<Item = &'a Operation>,
-        has_request_ids: bool,
-    ) -> Option<Revision> {
-        let commits = self.commits.as_mut().filter(|_| !has_request_ids)?;
-        let mut at = commits.durable_revision(&self.machine);
-        for operation in operations {
-            match operation {
-                Operation::Read(read) => match commits.committed(&read.key, &mut self.machine) {
-                    (CommittedEntry::Current, revision) => at = revision,
-                    _ => return None,
-                },
-                _ => return None,
-            }
-        }
-        Some(at)
-    }
-
-    /// Sends the answer to frames: at once if they are `committed` reads, otherwise when it is on disk.
-    fn send_frame<T, E>(
-        &mut self,
-        started: StartedReply<T>,
-        committed: Option<Revision>,
-        result: Result<T, E>,
-    ) where
-        T: Send + 'static,
-        CallError: From<E>,
-    {
-        match committed {
-            Some(_) => self.show(started, result),
-            None => self.send(started, result),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::config::{
     HELD_ANSWERS_LOOK_MIN, UNSYNCED_BYTES_MAX, UNSYNCED_BYTES_MIN, UNSYNCED_OPERATIONS_MAX,
 };
 use crate::journal::{AnswerWhen, Command, Event, Journal, LogBatch, Space};
-use crate::machine::{Effect, Entry, Key, Revision, SpaceLow, StateMachine, Time};
+use crate::machine::{Effect, Entry, Revision, SpaceLow, StateMachine, Time};
 use crate::metrics::{DISK_ENOUGH, DISK_FULL, DISK_LOW};
 use crate::mutants::mutant;
 
@@ -268,7 +268,7 @@ impl CommitQueue {
     /// Returns what is committed of a key, and the revision as of which that is.
     pub(crate) fn committed(
         &mut self,
-        key: &Key,
+        key: &str,
         machine: &mut StateMachine,
     ) -> (CommittedEntry<'_>, Revision) {
         if !self.replies_wait() {

@@ -21,7 +21,7 @@ impl Owner {
                 self.delete_prefix(reply, &delete, request_id, now)
             }
             Message::List(list, reply) => self.list(reply, &list, now),
-            Message::Each(frames, quota, reply) => self.apply_each(reply, frames, &quota, now),
+            Message::Each(frames, quota) => frames.apply(self, &quota, now),
             Message::All(frame, quota, reply) => self.apply_all(reply, frame, quota, now),
             Message::OpenSession(open, request_id, reply) => {
                 self.open_session(reply, open, request_id, now)

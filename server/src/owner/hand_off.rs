@@ -6,8 +6,8 @@
 
 use super::clock::Now;
 use super::error::{HandOffError, JournalLost};
-use super::message::HandOff;
 use super::state::Owner;
+use super::successor::HandOff;
 
 impl Owner {
     /// Notes that the store is to be handed off after this batch of messages.

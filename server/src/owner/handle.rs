@@ -7,16 +7,17 @@ use tokio::time::Instant;
 
 use crate::machine::{
     Add, AddOutcome, AllOutcome, CloseOutcome, CopySlice, DefineMachine, Delete, DeleteMachine,
-    DeleteOutcome, DeletePrefix, DeletePrefixOutcome, EachOutcome, List, ListOutcome, Machine,
-    Name, OpenOutcome, OpenSession, Operation, Page, Read, ReadOutcome, RequestId, Revision,
-    Session, SessionLife, Transition, TransitionOutcome, Write, WriteOutcome,
+    DeleteOutcome, DeletePrefix, DeletePrefixOutcome, List, ListOutcome, Machine, Name,
+    OpenOutcome, OpenSession, Operation, Page, PlainAnswers, PlainFrames, Read, ReadOutcome,
+    RequestId, Revision, Session, SessionLife, Transition, TransitionOutcome, Write, WriteOutcome,
 };
 
 use super::backups::OpenBackup;
 use super::error::CallError;
+use super::frames::{AllFrame, EachFrames};
 use super::heartbeat::Heartbeat;
 use super::mailbox::MailboxSender;
-use super::message::{AllFrame, EachFrame, Message, PageRequest, Usage};
+use super::message::{Message, PageRequest, Usage};
 use super::quota::{ConnectionQuota, QuotaGuard};
 use super::reply::Pending;
 use super::successor::Successor;
@@ -164,16 +165,18 @@ impl OwnerHandle {
     }
 
     /// Applies plain frames in order; each operation succeeds or fails by itself, and no other call comes in between.
-    /// Returns one outcome for each frame. The values in an outcome are charged to `quota` until its guard is dropped;
-    /// operations that would exceed the quota are refused.
-    pub fn apply_each(
+    /// Returns `answers`, which have taken the outcomes. They are charged to `quota` until the guard is dropped; operations
+    /// whose values would exceed the quota are refused.
+    pub fn apply_each<A: PlainAnswers + 'static>(
         &self,
-        frames: Vec<EachFrame>,
+        frames: PlainFrames,
+        answers: A,
         quota: ConnectionQuota,
         deadline: Instant,
-    ) -> Result<Pending<Vec<(EachOutcome, QuotaGuard)>>, CallError> {
-        self.mailbox
-            .send(deadline, |reply| Message::Each(frames, quota, reply))
+    ) -> Result<Pending<(A, QuotaGuard)>, CallError> {
+        self.mailbox.send(deadline, |reply| {
+            Message::Each(EachFrames::waiting(frames, answers, reply), quota)
+        })
     }
 
     /// Applies all operations, in order and at one revision, or none. The values in the outcome are charged to `quota`

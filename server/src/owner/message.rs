@@ -7,19 +7,19 @@ use tokio::time::Instant;
 
 use crate::machine::{
     Add, AddOutcome, AllOutcome, CloseOutcome, CopyId, CopySlice, DefineMachine, Delete,
-    DeleteMachine, DeleteOutcome, DeletePrefix, DeletePrefixOutcome, EachOutcome, Key, List,
-    ListOutcome, Machine, MachineNow, Name, OpenOutcome, OpenSession, Operation, Page, Read,
-    ReadOutcome, RequestId, Revision, Session, SessionLife, StateMachine, Transition,
-    TransitionOutcome, Write, WriteOutcome,
+    DeleteMachine, DeleteOutcome, DeletePrefix, DeletePrefixOutcome, Key, List, ListOutcome,
+    Machine, MachineNow, Name, OpenOutcome, OpenSession, Page, Read, ReadOutcome, RequestId,
+    Revision, Session, SessionLife, Transition, TransitionOutcome, Write, WriteOutcome,
 };
 
 use crate::config::{COST_BYTES, COST_WAITING_CONNECTION_MAX};
 
 use super::backups::OpenBackup;
-use super::error::HandOffError;
+use super::frames::{AllFrame, WaitingFrames};
 use super::gate::Place;
 use super::quota::{ConnectionQuota, QuotaGuard};
 use super::reply::Reply;
+use super::successor::HandOff;
 use super::times::CallTimes;
 use super::watches::{NewWatch, NextBatch, OpenWatch, WatchId};
 
@@ -89,11 +89,7 @@ pub(super) enum Message {
     /// Lists a page of keys.
     List(List, Reply<ListOutcome>),
     /// Applies plain frames of one stream, in their order: each operation succeeds or fails by itself.
-    Each(
-        Vec<EachFrame>,
-        ConnectionQuota,
-        Reply<Vec<(EachOutcome, QuotaGuard)>>,
-    ),
+    Each(Box<dyn WaitingFrames>, ConnectionQuota),
     /// Applies one atomic frame: all of its operations, or none.
     All(AllFrame, ConnectionQuota, Reply<(AllOutcome, QuotaGuard)>),
     /// Opens a session.
@@ -153,7 +149,7 @@ impl Message {
     /// Returns the quota of the connection that sent the message, if the message carries frames.
     pub(super) fn quota(&self) -> Option<&ConnectionQuota> {
         match self {
-            Self::Each(_, quota, _) | Self::All(_, quota, _) => Some(quota),
+            Self::Each(_, quota) | Self::All(_, quota, _) => Some(quota),
             _ => None,
         }
     }
@@ -173,14 +169,8 @@ impl Message {
                 request_id.iter().len(),
             ),
             Self::List(list, _) => (list.prefix.len() + text_len(&list.after), 0),
-            Self::Each(frames, ..) => (
-                frames.iter().map(EachFrame::byte_len).sum(),
-                frames.iter().map(|frame| frame.request_ids.len()).sum(),
-            ),
-            Self::All(frame, ..) => (
-                operations_byte_len(&frame.operations),
-                frame.request_id.iter().len(),
-            ),
+            Self::Each(frames, _) => (frames.byte_len(), 0),
+            Self::All(frame, ..) => (frame.byte_len(), frame.request_id.iter().len()),
             Self::DefineMachine(define, _) => (define.machine.byte_len(), 0),
             Self::ListSessions(page, _) | Self::ListMachines(page, _) => (text_len(&page.after), 0),
             Self::Watch(watch, ..) => (watch.byte_len(), 0),
@@ -205,35 +195,6 @@ impl Message {
     }
 }
 
-/// A plain frame: each operation succeeds or fails by itself.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EachFrame {
-    /// The operations, in order.
-    pub operations: Vec<Operation>,
-    /// The request ids of operations that have one, each with the operation's index, in the order of the indices.
-    pub request_ids: Vec<(usize, RequestId)>,
-}
-
-impl EachFrame {
-    fn byte_len(&self) -> usize {
-        size_of::<Self>() + operations_byte_len(&self.operations)
-    }
-
-    /// Whether every operation has been answered before, under the same request id.
-    pub(super) fn is_replay(&self, machine: &StateMachine) -> bool {
-        !self.request_ids.is_empty()
-            && self.request_ids.len() == self.operations.len()
-            && (self.request_ids.iter()).all(|(_, request_id)| machine.is_replay(request_id))
-    }
-}
-
-/// An atomic frame: all operations are applied at one revision, or none.
-#[derive(Debug)]
-pub(super) struct AllFrame {
-    pub(super) operations: Vec<Operation>,
-    pub(super) request_id: Option<Box<RequestId>>,
-}
-
 /// Which page of a list of sessions or machines.
 #[derive(Debug)]
 pub(super) struct PageRequest {
@@ -241,14 +202,6 @@ pub(super) struct PageRequest {
     pub(super) after: Option<String>,
     /// Most names on the page.
     pub(super) page_size: usize,
-}
-
-/// The store is to be handed off.
-#[derive(Debug)]
-pub(super) struct HandOff {
-    /// The node that gets it. None leaves the choice to the journal.
-    pub(super) to: Option<String>,
-    pub(super) done: oneshot::Sender<Result<String, HandOffError>>,
 }
 
 /// How full the state is, and how many watches are open.
@@ -262,8 +215,4 @@ pub struct Usage {
 
 fn text_len(text: &Option<String>) -> usize {
     text.as_ref().map_or(0, String::len)
-}
-
-fn operations_byte_len(operations: &[Operation]) -> usize {
-    size_of_val(operations) + operations.iter().map(Operation::byte_len).sum::<usize>()
 }

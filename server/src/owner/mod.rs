@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The handle puts a message into the mailbox. The task's loop takes messages in batches, and `dispatch` calls the
-//! method for each kind of message. Without a journal the answer is sent at once; with one it is held in `commit` until
+//! method for each kind of message, in `calls` or `frames`. Without a journal the answer is sent at once; with one it is held in `commit` until
 //! every change that it may show is on disk, and in `shown` until it is confirmed, if another process can take the store over.
 
 mod answer;
@@ -18,6 +18,7 @@ mod commit;
 mod connection_gate;
 mod dispatch;
 mod error;
+mod frames;
 mod gate;
 mod hand_off;
 mod handle;
@@ -47,7 +48,7 @@ pub(crate) use commit::CommitQueue;
 pub use error::{CallError, HandOffError, JournalLost, Unknown};
 pub use handle::OwnerHandle;
 pub use heartbeat::Heartbeat;
-pub use message::{EachFrame, KeysInStates, Usage};
+pub use message::{KeysInStates, Usage};
 pub use quota::{CallGuard, ClientMemory, ConnectionQuota, NoRoom, QuotaGuard};
 #[cfg(test)]
 pub(crate) use reply::HeldReply;

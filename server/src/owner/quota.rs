@@ -109,7 +109,7 @@ struct Shared {
     limit: usize,
     /// Bytes that this connection keeps in memory.
     held_bytes: AtomicUsize,
-    /// The part of them that the owner has charged: values in answers that are not encoded yet.
+    /// The part of them that the owner has charged: answers that are not handed out yet.
     value_bytes: AtomicUsize,
     /// Calls in progress. What they take by themselves is not part of `held_bytes`.
     calls: AtomicUsize,
@@ -344,17 +344,15 @@ impl ConnectionQuota {
         }
     }
 
-    /// Charges `bytes` of values in an answer that is not encoded yet, until the returned guard is dropped.
+    /// Charges `bytes` of an answer that is not handed out yet, until the returned guard is dropped.
     pub(super) fn charge_values(self, bytes: usize) -> QuotaGuard {
-        if bytes > 0 {
-            self.0.value_bytes.fetch_add(bytes, Ordering::Relaxed);
-            self.0.add(bytes);
-        }
-        QuotaGuard {
+        let mut guard = QuotaGuard {
             quota: self,
-            bytes,
+            bytes: 0,
             of_values: true,
-        }
+        };
+        guard.change(bytes);
+        guard
     }
 
     /// Returns how many bytes the connection holds.
@@ -465,6 +463,9 @@ impl QuotaGuard {
 
     /// Charges `bytes` instead: what is more is charged, and what is less is given back.
     pub fn change(&mut self, bytes: usize) {
+        if bytes == self.bytes {
+            return;
+        }
         let before = std::mem::replace(&mut self.bytes, bytes);
         let account = &self.quota.0;
         match bytes.checked_sub(before) {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::config::{OWNER_BATCH_MAX, OWNER_MESSAGE_LARGE_BYTES};
 use crate::journal::{Event, Journal};
-use crate::machine::StateMachine;
+use crate::machine::{Key, StateMachine};
 use crate::metrics::OwnerCells;
 
 use super::clock::Clock;
@@ -87,7 +87,7 @@ async fn run(
         }
         let messages = batch.len();
         let keys = batch.iter().filter_map(|envelope| envelope.message.key());
-        owner.machine.warm(keys);
+        owner.machine.warm(keys.map(Key::as_str));
         for envelope in batch.drain(..) {
             mailbox.release(&envelope);
             let Envelope {

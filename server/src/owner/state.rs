@@ -12,8 +12,8 @@ use super::clock::Now;
 use super::commit::CommitQueue;
 use super::error::JournalLost;
 use super::gate::Place;
-use super::message::HandOff;
 use super::reply::HeldReply;
+use super::successor::HandOff;
 use super::times::CallTimes;
 use super::watches::Watches;
 

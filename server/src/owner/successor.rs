@@ -2,7 +2,17 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::error::CallError;
+use tokio::sync::oneshot;
+
+use super::error::{CallError, HandOffError};
+
+/// The store is to be handed off.
+#[derive(Debug)]
+pub(super) struct HandOff {
+    /// The node that gets it. None leaves the choice to the journal.
+    pub(super) to: Option<String>,
+    pub(super) done: oneshot::Sender<Result<String, HandOffError>>,
+}
 
 /// The address of the node that the owner has given the store to, once it has. Clones are the same.
 #[derive(Clone, Debug, Default)]

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::state::Owner;
 use super::watches::NextBatch;
-use crate::machine::{Operation, Outcome, Rejection, WatchError};
+use crate::machine::{Operation, PlainTally, WatchError};
 use crate::metrics::{DISK_ENOUGH, OperationKind, OwnerCells};
 
 impl Owner {
@@ -81,13 +81,7 @@ impl Owner {
     }
 }
 
-/// The operations of a frame, by kind, from before they are handed to the machine.
-pub(super) struct Tally<'a> {
-    cells: &'a OwnerCells,
-    operations: [u64; KINDS.len()],
-}
-
-/// The kinds of operations that frames have.
+/// The kinds of operations that frames have, in the order of [`PlainTally`].
 const KINDS: [OperationKind; 5] = [
     OperationKind::Read,
     OperationKind::Write,
@@ -96,43 +90,45 @@ const KINDS: [OperationKind; 5] = [
     OperationKind::Delete,
 ];
 
-impl<'a> Tally<'a> {
+/// The operations of an atomic frame, by kind, from before they are handed to the machine.
+pub(super) struct Tally([u64; KINDS.len()]);
+
+impl Tally {
     /// None if nobody counts.
     #[inline]
-    pub(super) fn of(cells: Option<&'a OwnerCells>, operations: &[Operation]) -> Option<Self> {
-        let mut tally = Self {
-            cells: cells?,
-            operations: [0; KINDS.len()],
-        };
+    pub(super) fn of(cells: Option<&OwnerCells>, operations: &[Operation]) -> Option<Self> {
+        cells?;
+        let mut tally = [0; KINDS.len()];
         for operation in operations {
-            tally.operations[kind_of(operation) as usize] += 1;
+            tally[kind_of(operation) as usize] += 1;
         }
-        Some(tally)
+        Some(Self(tally))
     }
+}
 
+impl Owner {
     /// Counts operations that stood alone.
     #[inline]
-    pub(super) fn count_each(self, results: &[Result<Outcome, Box<Rejection>>]) {
-        let mut done = [0; KINDS.len()];
-        for outcome in results.iter().flatten() {
-            done[kind_of_outcome(outcome) as usize] += 1;
-        }
-        for ((kind, all), done) in KINDS.into_iter().zip(self.operations).zip(done) {
-            if done > 0 {
-                self.cells.count(kind, true, done);
-            }
-            if all > done {
-                self.cells.count(kind, false, all - done);
-            }
+    pub(super) fn count_each(&self, tally: &PlainTally) {
+        if let Some(cells) = &self.metrics {
+            count_all(cells, true, &tally.done);
+            count_all(cells, false, &tally.refused);
         }
     }
 
     /// Counts operations that were all done, or all refused.
-    pub(super) fn count_all(self, is_ok: bool) {
-        for (kind, all) in KINDS.into_iter().zip(self.operations) {
-            if all > 0 {
-                self.cells.count(kind, is_ok, all);
-            }
+    pub(super) fn count_all(&self, tally: Option<Tally>, is_ok: bool) {
+        if let (Some(cells), Some(Tally(operations))) = (&self.metrics, tally) {
+            count_all(cells, is_ok, &operations);
+        }
+    }
+}
+
+/// Counts operations of all kinds.
+fn count_all(cells: &OwnerCells, is_ok: bool, operations: &[u64; KINDS.len()]) {
+    for (kind, count) in KINDS.into_iter().zip(operations) {
+        if *count > 0 {
+            cells.count(kind, is_ok, *count);
         }
     }
 }
@@ -144,15 +140,5 @@ fn kind_of(operation: &Operation) -> OperationKind {
         Operation::Add(_) => OperationKind::Add,
         Operation::Transition(_) => OperationKind::Transition,
         Operation::Delete(_) => OperationKind::Delete,
-    }
-}
-
-fn kind_of_outcome(outcome: &Outcome) -> OperationKind {
-    match outcome {
-        Outcome::Read(_) => OperationKind::Read,
-        Outcome::Write(_) => OperationKind::Write,
-        Outcome::Add(_) => OperationKind::Add,
-        Outcome::Transition(_) => OperationKind::Transition,
-        Outcome::Delete(_) => OperationKind::Delete,
     }
 }

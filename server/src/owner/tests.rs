@@ -16,14 +16,15 @@ use super::clock::Now;
 use super::mailbox::mailbox;
 use super::state::Owner;
 use super::{
-    CallError, Clock, ConnectionQuota, EachFrame, JournalLost, NewWatch, NextBatch, OpenWatch,
-    OwnerHandle, OwnerLimits, Timer, Unknown, reply, spawn, spawn_with,
+    CallError, Clock, ConnectionQuota, JournalLost, NewWatch, NextBatch, OpenWatch, OwnerHandle,
+    OwnerLimits, Timer, Unknown, reply, spawn, spawn_with,
 };
 use crate::config::{DUE_KEYS_MAX, Limits, MailboxLimits};
 use crate::machine::{
-    Change, ChangeCause, HasMore, Key, OnExisting, OpenSession, Operation, Read, ReadOutcome,
-    RequestId, SESSION_SLICE, SessionLife, SetLifetime, StateMachine, Time, Updates, Usage, Value,
-    WatchFrom, WatchShows, WatchTarget, Write, WriteOptions, WriteOutcome,
+    Change, ChangeCause, EachOutcome, HasMore, Key, OnExisting, OpenSession, Operation,
+    PlainFrames, Read, ReadOutcome, RequestId, SESSION_SLICE, SessionLife, SetLifetime,
+    StateMachine, Time, Updates, Usage, Value, WatchFrom, WatchShows, WatchTarget, Write,
+    WriteOptions, WriteOutcome,
 };
 
 const ANSWER_BYTES_MAX: usize = 1000;
@@ -103,13 +104,22 @@ async fn usage(handle: &OwnerHandle) -> Usage {
 }
 
 /// One plain frame.
-fn plain(operations: Vec<Operation>) -> Vec<EachFrame> {
-    let request_ids = Vec::new();
-    vec![EachFrame {
-        operations,
-        request_ids,
-    }]
+fn plain(operations: Vec<Operation>) -> PlainFrames {
+    plain_with_id(operations, None)
 }
+
+/// One plain frame, whose operations have this request id.
+fn plain_with_id(operations: Vec<Operation>, request_id: Option<RequestId>) -> PlainFrames {
+    let mut frames = PlainFrames::default();
+    for operation in operations {
+        frames.operation(operation, request_id.clone());
+    }
+    frames.end_frame();
+    frames
+}
+
+/// The results of the operations of plain frames, of each frame.
+type Lists = Vec<EachOutcome>;
 
 #[tokio::test(start_paused = true)]
 async fn answers_in_order() {
@@ -134,7 +144,11 @@ async fn a_full_mailbox_refuses_at_once() {
     // The owner's task does not run until this one waits.
     let one = || vec![Operation::Write(write("a", 1))];
     let waiting: Vec<_> = (0..4)
-        .map(|_| handle.apply_each(plain(one()), quota(), soon()).unwrap())
+        .map(|_| {
+            handle
+                .apply_each(plain(one()), Lists::new(), quota(), soon())
+                .unwrap()
+        })
         .collect();
     let refused = handle.write(write("a", 1), None, soon());
     assert_eq!(refused.now_or_never(), Some(Err(overloaded(4, "messages"))));
@@ -166,7 +180,7 @@ async fn one_connection_leaves_messages_in_the_mailbox_to_others() {
     let (greedy, second, modest) = (quota(), quota(), quota());
     let send = |connection: &ConnectionQuota| {
         let one = vec![Operation::Write(write("a", 1))];
-        handle.apply_each(plain(one), connection.clone(), soon())
+        handle.apply_each(plain(one), Lists::new(), connection.clone(), soon())
     };
     // The owner's task does not run until this one waits.
     let mut waiting: Vec<_> = (0..4).map(|_| send(&greedy).unwrap()).collect();
@@ -202,7 +216,7 @@ async fn one_connection_leaves_bytes_in_the_mailbox_to_others() {
     let send = |connection: &ConnectionQuota, bytes| {
         let value = Value::Text("x".repeat(bytes).into());
         let one = vec![Operation::Write(write_value("a", value))];
-        handle.apply_each(plain(one), connection.clone(), soon())
+        handle.apply_each(plain(one), Lists::new(), connection.clone(), soon())
     };
     // A connection's first message may exceed its share.
     let first = send(&greedy, 6_000).unwrap();
@@ -229,10 +243,10 @@ async fn unread_answers_are_limited() {
     let read = async || {
         let operations = vec![Operation::Read(read("k"))];
         let pending = handle
-            .apply_each(plain(operations), quota.clone(), soon())
+            .apply_each(plain(operations), Lists::new(), quota.clone(), soon())
             .unwrap();
-        let (mut answer, held) = pending.answer().await.unwrap().pop().unwrap();
-        (answer.results.pop().unwrap().is_ok(), held)
+        let (mut answers, held) = pending.answer().await.unwrap();
+        (answers[0].results.pop().unwrap().is_ok(), held)
     };
     let (done, held) = read().await;
     assert!(done);
@@ -243,7 +257,7 @@ async fn unread_answers_are_limited() {
     assert!(done);
     // An answer whose caller has left does not count either.
     let operations = vec![Operation::Read(super::tests::read("k"))];
-    drop(handle.apply_each(plain(operations), quota.clone(), soon()));
+    drop(handle.apply_each(plain(operations), Lists::new(), quota.clone(), soon()));
     usage(&handle).await;
     assert_eq!(quota.free_bytes(), 1500);
 }
@@ -329,6 +343,7 @@ async fn nothing_is_started_for_a_caller_who_left() {
     let (handle, _owner) = start();
     let pending = handle.apply_each(
         plain(vec![Operation::Write(write("a", 1))]),
+        Lists::new(),
         quota(),
         soon(),
     );
@@ -351,6 +366,7 @@ async fn the_owner_works_off_its_mailbox_and_returns_the_state() {
             handle
                 .apply_each(
                     plain(vec![Operation::Write(write("a", n))]),
+                    Lists::new(),
                     quota(),
                     soon(),
                 )
@@ -368,7 +384,12 @@ async fn the_owner_works_off_its_mailbox_and_returns_the_state() {
 async fn callers_learn_that_the_owner_died() {
     let (handle, owner) = start();
     let waiting = handle
-        .apply_each(plain(vec![Operation::Read(read("a"))]), quota(), soon())
+        .apply_each(
+            plain(vec![Operation::Read(read("a"))]),
+            Lists::new(),
+            quota(),
+            soon(),
+        )
         .unwrap();
     owner.abort();
     assert_eq!(waiting.answer().await.err(), Some(CallError::OwnerLost));

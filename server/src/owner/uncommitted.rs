@@ -38,7 +38,7 @@ impl Uncommitted {
     }
 
     /// Returns the entry on disk of a key that has changes after it.
-    pub(super) fn committed(&self, key: &Key) -> Option<Option<&Entry>> {
+    pub(super) fn committed(&self, key: &str) -> Option<Option<&Entry>> {
         let before = self.sent.get(key).or_else(|| self.unsent.get(key));
         before.map(Option::as_ref)
     }

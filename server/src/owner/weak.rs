@@ -6,7 +6,8 @@ use tokio::time::Instant;
 use super::error::HandOffError;
 use super::handle::OwnerHandle;
 use super::mailbox::WeakMailboxSender;
-use super::message::{Envelope, HandOff, KeysInStates, Message};
+use super::message::{Envelope, KeysInStates, Message};
+use super::successor::HandOff;
 use crate::config::OWNER_ALIVE_WITHIN;
 use crate::machine::MachineNow;
 

@@ -9,18 +9,18 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::rights::{Permitted, Rights};
+use super::rights::{Permitted, PermittedFrames, Rights};
 use super::status::{Refusal, certificate_refused, credentials_missing, credentials_unknown};
 use crate::access::{Access, Credential, Identity, Needs};
 use crate::machine::{
     Add, AddOutcome, AllOutcome, Cause, CloseOutcome, Condition, CopySlice, DefineMachine, Delete,
-    DeleteMachine, DeleteOutcome, DeletePrefix, DeletePrefixOutcome, EachOutcome, List,
-    ListOutcome, Machine, Name, OpenOutcome, OpenSession, Operation, Page, Read, ReadOutcome,
-    RequestId, Revision, Session, SessionLife, Transition, TransitionOutcome, Write, WriteOutcome,
+    DeleteMachine, DeleteOutcome, DeletePrefix, DeletePrefixOutcome, List, ListOutcome, Machine,
+    Name, OpenOutcome, OpenSession, Operation, Page, PlainAnswers, Read, ReadOutcome, RequestId,
+    Revision, Session, SessionLife, Transition, TransitionOutcome, Write, WriteOutcome,
 };
 use crate::owner::{
-    CallError, ConnectionQuota, EachFrame, NewWatch, NextBatch, OpenBackup, OpenWatch, OwnerHandle,
-    Pending, QuotaGuard, Successor, Usage,
+    CallError, ConnectionQuota, NewWatch, NextBatch, OpenBackup, OpenWatch, OwnerHandle, Pending,
+    QuotaGuard, Successor, Usage,
 };
 
 /// Calls the owner for somebody. Cheap to clone.
@@ -214,7 +214,7 @@ impl Caller {
         deadline: Instant,
     ) -> Result<TransitionOutcome, Refusal> {
         let rights = self.rights()?;
-        rights.change("Transition", &transition.key)?;
+        rights.change("Transition", transition.key.as_str())?;
         let request_id = rights.own(request_id);
         let outcome = self.owner.transition(transition, request_id, deadline);
         Ok(outcome.await?)
@@ -227,7 +227,7 @@ impl Caller {
         deadline: Instant,
     ) -> Result<DeleteOutcome, Refusal> {
         let rights = self.rights()?;
-        rights.change("Delete", &delete.key)?;
+        rights.change("Delete", delete.key.as_str())?;
         let request_id = rights.own(request_id);
         Ok(self.owner.delete(delete, request_id, deadline).await?)
     }
@@ -255,16 +255,16 @@ impl Caller {
         self.owner.successor()
     }
 
-    /// Frames must be permitted first, each by itself: see [`Rights::each`].
-    pub(super) fn apply_each(
+    /// Frames must be permitted first, each by itself: see [`PermittedFrames::append`].
+    pub(super) fn apply_each<A: PlainAnswers + 'static>(
         &self,
-        frames: Vec<Permitted<EachFrame>>,
+        frames: PermittedFrames,
+        answers: A,
         quota: ConnectionQuota,
         deadline: Instant,
-    ) -> Result<Pending<Vec<(EachOutcome, QuotaGuard)>>, CallError> {
-        // The vector is reused: a permitted frame is a frame.
-        let frames = frames.into_iter().map(Permitted::into_inner).collect();
-        self.owner.apply_each(frames, quota, deadline)
+    ) -> Result<Pending<(A, QuotaGuard)>, CallError> {
+        self.owner
+            .apply_each(frames.into_inner(), answers, quota, deadline)
     }
 
     /// The operations must be permitted first: see [`Rights::all`].

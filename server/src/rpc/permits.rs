@@ -33,9 +33,9 @@ impl Permits {
         self.acquired.fetch_add(count, Ordering::SeqCst);
     }
 
-    /// Gives one permit back.
-    pub(super) fn release(&self) {
-        self.acquired.fetch_sub(1, Ordering::SeqCst);
+    /// Gives permits back.
+    pub(super) fn release(&self, count: usize) {
+        self.acquired.fetch_sub(count, Ordering::SeqCst);
         if self.wanted.load(Ordering::SeqCst) {
             self.released.notify_one();
         }
@@ -71,7 +71,7 @@ mod tests {
         {
             let mut waiting = pin!(permits.wait_for_one());
             assert!(waiting.as_mut().poll(&mut cx).is_pending());
-            permits.release();
+            permits.release(1);
             assert!(waiting.poll(&mut cx).is_ready());
         }
         permits.acquire(1);
@@ -79,7 +79,7 @@ mod tests {
         assert!(pin!(permits.wait_for_one()).poll(&mut cx).is_pending());
         let mut waiting = pin!(permits.wait_for_one());
         assert!(waiting.as_mut().poll(&mut cx).is_pending());
-        permits.release();
+        permits.release(1);
         assert!(waiting.poll(&mut cx).is_ready());
     }
 }

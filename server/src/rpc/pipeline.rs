@@ -13,13 +13,12 @@
 //! a frame needs one to be sent to the owner, and is refused if none is free. Consecutive refusals are one element of the
 //! queue, a count. The bytes of unread answers are bounded for the connection as a whole, see `owner/quota.rs`.
 
+use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use std::{mem, vec};
 
-use bytes::Bytes;
 use futures_core::Stream;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
@@ -29,18 +28,15 @@ use super::answering::{self, catch};
 use super::body::request::RequestMessages;
 use super::context::CallContext;
 use super::deadline::Deadline;
-use super::frame::{self, Apply, Frame, FrameAnswer};
+use super::frame::{self, Answers, Decoded, FrameAnswer, Pieces};
 use super::permits::Permits;
-use super::rights::{Permitted, Rights};
+use super::rights::{PermittedFrames, Rights};
 use super::slow_calls::{SlowFrames, SlowMessage};
 use super::status::{Refusal, handler_panicked, not_a_message, too_many_frames};
 use super::stream_end::stream_end;
 use crate::config::GROUP_OPERATIONS_MAX;
-use crate::machine::{AllOutcome, EachOutcome, Revision};
-use crate::owner::{CallError, EachFrame, Pending, QuotaGuard, Successor, Timer};
-
-/// The answers to frames that were sent to the owner as one message.
-type EachAnswers = Vec<(EachOutcome, QuotaGuard)>;
+use crate::machine::{AllOutcome, Mark, PlainFrames, Revision};
+use crate::owner::{CallError, Pending, QuotaGuard, Successor, Timer};
 
 /// What logs a message if it is slow. None if slow ones are not logged.
 type Slow = Option<Box<SlowMessage>>;
@@ -48,7 +44,7 @@ type Slow = Option<Box<SlowMessage>>;
 /// An element of the queue from the reader to the client, which is in the order of the frames.
 enum Queued {
     /// Frames sent to the owner as one message, and how many they are. Each holds one permit.
-    Each(Pending<EachAnswers>, usize, Slow),
+    Each(Pending<(Answers, QuotaGuard)>, usize, Slow),
     /// Frames that the owner's mailbox refused, and how many they are. Each holds one permit.
     NotSent(CallError, usize),
     /// An atomic frame sent to the owner. It holds one permit.
@@ -138,9 +134,9 @@ impl Reader {
                 () = self.permits.wait_for_one(), if *overloaded > 0 => {
                     self.put(Queued::Overloaded(mem::take(overloaded)), 1);
                 }
-                frame = frames.next() => match frame? {
-                    Some(frame) => self.send_arrived(frame, frames, overloaded)?,
-                    None => return Ok(()),
+                arrived = frames.arrived() => match arrived? {
+                    true => self.send_arrived(frames, overloaded)?,
+                    false => return Ok(()),
                 },
                 status = &mut end => return Err(status),
             }
@@ -167,108 +163,109 @@ impl Reader {
         // Otherwise the queue is closed: the client has left.
     }
 
-    /// Sends `frame`, and all frames that arrived with it, to the owner, and queues what their answers come from.
+    /// Sends all frames that have arrived to the owner, and queues what their answers come from.
     ///
     /// # Errors
     /// The status that the stream has to end with, if one of the messages is not a frame.
     fn send_arrived(
         &mut self,
-        frame: Bytes,
         frames: &mut RequestMessages,
         overloaded: &mut usize,
     ) -> Result<(), Status> {
         if self.queue.is_closed() {
+            while frames.take_arrived_with(|_| ()).is_some() {}
             return Ok(());
         }
         let now = Instant::now();
         self.context.caller.look_up_again();
         let rights = self.context.caller.rights();
         let mut free = self.permits.free();
-        let mut group = Group::default();
-        let mut next = Some(frame);
-        while let Some(message) = next {
-            if free > 0 && *overloaded == 0 {
-                free -= 1;
-                match catch(|| frame::decode(&message, &self.context.limits)) {
-                    Ok(Ok(Ok(frame))) => self.add(&mut group, frame, &rights, now),
-                    Ok(Ok(Err(bad))) => {
-                        self.send(&mut group, now);
-                        self.put(Queued::Refused(bad.into()), 1);
-                    }
-                    Err(panicked) => {
-                        self.send(&mut group, now);
-                        self.put(Queued::Refused(panicked), 1);
-                    }
-                    Ok(Err(error)) => {
-                        self.send(&mut group, now);
-                        return Err(not_a_message(&error));
-                    }
-                }
-            } else {
+        let mut group = PermittedFrames::default();
+        let mut send = |message: &[u8]| {
+            if free == 0 || *overloaded > 0 {
                 *overloaded += 1;
+                return Ok(());
             }
-            next = frames.take_arrived();
+            free -= 1;
+            self.add(&mut group, message, &rights, now)
+        };
+        while let Some(sent) = frames.take_arrived_with(&mut send) {
+            sent?;
         }
         self.send(&mut group, now);
         Ok(())
     }
 
-    /// Adds a frame to the group, or sends the group first and the frame as a message of its own.
-    /// A frame that the caller may not send is refused in its place.
+    /// Adds a frame to the group, or sends the group first and the frame as a message of its own. A frame that is refused is
+    /// so in its place.
+    ///
+    /// # Errors
+    /// The status that the stream has to end with, if `message` is not a frame.
     fn add(
         &self,
-        group: &mut Group,
-        frame: Frame,
+        group: &mut PermittedFrames,
+        message: &[u8],
         rights: &Result<Rights<'_>, Refusal>,
         now: Instant,
-    ) {
-        let added = match rights {
-            Ok(rights) => self.add_permitted(group, frame, rights, now),
-            Err(refusal) => Err(refusal.again()),
-        };
-        if let Err(refusal) = added {
+    ) -> Result<(), Status> {
+        let before = group.mark();
+        let decoded = group.append(rights, |frames| self.decode(message, frames));
+        let decoded = decoded.and_then(|decoded| self.place(group, &before, decoded, rights, now));
+        decoded.or_else(|not_sent| {
             self.send(group, now);
-            self.put(Queued::Refused(refusal), 1);
+            match not_sent {
+                NotSent::Refused(refusal) => {
+                    self.put(Queued::Refused(refusal), 1);
+                    Ok(())
+                }
+                NotSent::NoFrame(status) => Err(status),
+            }
+        })
+    }
+
+    fn decode(&self, message: &[u8], frames: &mut PlainFrames) -> Result<Decoded, NotSent> {
+        match catch(|| frame::decode(message, &self.context.limits, frames)) {
+            Ok(Ok(Ok(decoded))) => Ok(decoded),
+            Ok(Ok(Err(bad))) => Err(NotSent::Refused(bad.into())),
+            Ok(Err(error)) => Err(NotSent::NoFrame(not_a_message(&error))),
+            Err(panicked) => Err(NotSent::Refused(panicked)),
         }
     }
 
+    /// Leaves a frame in the group, to which it was added after `before` if it is a plain one, or sends it by itself.
+    ///
     /// # Errors
-    /// NOT_PERMITTED if the caller may not do all of the frame.
-    fn add_permitted(
+    /// NOT_PERMITTED if it is atomic, and the caller may not do all of it.
+    fn place(
         &self,
-        group: &mut Group,
-        frame: Frame,
-        rights: &Rights<'_>,
+        group: &mut PermittedFrames,
+        before: &Mark,
+        decoded: Decoded,
+        rights: &Result<Rights<'_>, Refusal>,
         now: Instant,
-    ) -> Result<(), Refusal> {
-        let Frame {
-            operations,
-            apply,
-            timeout,
-        } = frame;
-        match apply {
-            Apply::Each(request_ids) if request_ids.is_empty() && timeout.is_none() => {
-                let count = operations.len();
-                let frame = rights.each(EachFrame {
-                    operations,
-                    request_ids,
-                })?;
-                if group.operations + count > GROUP_OPERATIONS_MAX {
+    ) -> Result<(), NotSent> {
+        match decoded {
+            Decoded::Each {
+                timeout: None,
+                has_request_ids: false,
+            } => {
+                if group.operation_count() > GROUP_OPERATIONS_MAX && !before.is_start() {
+                    let last = group.split_off(before);
                     self.send(group, now);
+                    *group = last;
                 }
-                group.add(frame, count);
             }
-            Apply::Each(request_ids) => {
-                let count = operations.len();
-                let frame = rights.each(EachFrame {
-                    operations,
-                    request_ids,
-                })?;
+            Decoded::Each { timeout, .. } => {
+                let mut alone = group.split_off(before);
                 self.send(group, now);
-                group.add(frame, count);
-                self.send_by(group, now, self.deadline(now, timeout));
+                self.send_by(&mut alone, now, self.deadline(now, timeout));
             }
-            Apply::All(request_id) => {
+            Decoded::All {
+                operations,
+                request_id,
+                timeout,
+            } => {
+                let rights = rights.as_ref().map_err(Refusal::again)?;
                 let frame = rights.all(operations, request_id)?;
                 self.send(group, now);
                 let CallContext { caller, quota, .. } = &self.context;
@@ -285,19 +282,19 @@ impl Reader {
     }
 
     /// Sends the group to the owner, with the deadline of a frame that has no timeout of its own.
-    fn send(&self, group: &mut Group, now: Instant) {
+    fn send(&self, group: &mut PermittedFrames, now: Instant) {
         self.send_by(group, now, self.deadline(now, None));
     }
 
     /// Sends the group, whose frames arrived at this moment, to the owner, and leaves it empty.
-    fn send_by(&self, group: &mut Group, now: Instant, deadline: Instant) {
-        let Group { frames, .. } = mem::take(group);
-        let count = frames.len();
+    fn send_by(&self, group: &mut PermittedFrames, now: Instant, deadline: Instant) {
+        let count = group.frame_count();
         if count == 0 {
             return;
         }
+        let frames = mem::take(group);
         let CallContext { caller, quota, .. } = &self.context;
-        let send = || caller.apply_each(frames, quota.clone(), deadline);
+        let send = || caller.apply_each(frames, Answers::default(), quota.clone(), deadline);
         let queued = match self.sent(now, send) {
             (Ok(pending), slow) => Queued::Each(pending, count, slow),
             (Err(error), _) => Queued::NotSent(error, count),
@@ -325,18 +322,17 @@ impl Reader {
     }
 }
 
-/// Frames to be sent to the owner as one message: they arrived together, and their operations stand alone.
-#[derive(Default)]
-struct Group {
-    frames: Vec<Permitted<EachFrame>>,
-    /// The number of operations in all of them.
-    operations: usize,
+/// Why a frame does not go to the owner.
+enum NotSent {
+    /// It is refused.
+    Refused(Refusal),
+    /// It is none, and the stream ends.
+    NoFrame(Status),
 }
 
-impl Group {
-    fn add(&mut self, frame: Permitted<EachFrame>, operations: usize) {
-        self.operations += operations;
-        self.frames.push(frame);
+impl From<Refusal> for NotSent {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
     }
 }
 
@@ -356,8 +352,8 @@ struct FrameAnswers {
 
 /// Answers that can be handed out: what remains of the last element of the queue.
 enum Ready {
-    /// Answers to frames that were sent as one message.
-    Each(vec::IntoIter<(EachOutcome, QuotaGuard)>),
+    /// Answers to frames that were sent as one message, and the charge for them; none once all were handed out.
+    Each(Option<(Pieces, QuotaGuard)>),
     /// The answer to one frame; none once it was handed out.
     One(Option<FrameAnswer>),
     /// The same error for several frames, and how many they are.
@@ -372,7 +368,7 @@ impl FrameAnswers {
             queue,
             permits,
             front: None,
-            ready: Ready::Each(Vec::new().into_iter()),
+            ready: Ready::One(None),
             last_revision: 0,
             timer: Timer::default(),
             successor,
@@ -388,10 +384,15 @@ impl FrameAnswers {
 
     fn next_ready(&mut self) -> Option<FrameAnswer> {
         let answer = match &mut self.ready {
-            Ready::Each(answers) => {
-                // The values stop counting here, just before they are encoded: from then on the encoded bytes count.
-                let (answer, _guard) = answers.next()?;
-                FrameAnswer::Each(answer)
+            Ready::Each(each) => {
+                let (pieces, _) = each.as_mut()?;
+                let (piece, frames) = pieces.next();
+                if pieces.is_empty() {
+                    // They stop counting here: from then on the body counts them.
+                    *each = None;
+                }
+                self.permits.release(frames);
+                return Some(FrameAnswer::Each(piece));
             }
             Ready::One(answer) => answer.take()?,
             Ready::Failed(error, count) => {
@@ -404,7 +405,7 @@ impl FrameAnswers {
                 return Some(FrameAnswer::Refused(too_many_frames(self.permits.max)));
             }
         };
-        self.permits.release();
+        self.permits.release(1);
         Some(answer)
     }
 
@@ -436,7 +437,10 @@ impl Stream for FrameAnswers {
                         Poll::Ready(answers) => {
                             end(slow, count, &answers);
                             match answers {
-                                Ok(answers) => Ready::Each(answers.into_iter()),
+                                Ok((answers, charged)) => {
+                                    let pieces = answers.finish(&mut this.last_revision);
+                                    Ready::Each(Some((pieces, charged)))
+                                }
                                 Err(error) => Ready::Failed(this.successor.explain(error), count),
                             }
                         }
@@ -464,7 +468,7 @@ impl Stream for FrameAnswers {
                 Queued::NotSent(error, count) => Ready::Failed(error, count),
                 Queued::Refused(refusal) => Ready::One(Some(FrameAnswer::Refused(refusal))),
                 Queued::Overloaded(count) => {
-                    this.permits.release();
+                    this.permits.release(1);
                     Ready::Overloaded(count)
                 }
                 Queued::End(end) => return Poll::Ready(end.err().map(Err)),
@@ -518,11 +522,11 @@ mod tests {
         let (queue, mut answers) = answers_of(successor.clone());
         let quota = || ClientMemory::new(1 << 20).connection(1 << 20);
         let deadline = Instant::now() + Duration::from_secs(3_600);
-        let frame = EachFrame {
-            operations: Vec::new(),
-            request_ids: Vec::new(),
-        };
-        let each = owner.apply_each(vec![frame], quota(), deadline).unwrap();
+        let mut frames = PlainFrames::default();
+        frames.end_frame();
+        let each = owner
+            .apply_each(frames, Answers::default(), quota(), deadline)
+            .unwrap();
         let all = owner
             .apply_all(Vec::new(), None, quota(), deadline)
             .unwrap();

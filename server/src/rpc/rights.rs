@@ -6,8 +6,10 @@ use std::sync::Arc;
 use super::audit;
 use super::status::{Refusal, not_permitted};
 use crate::access::{Identity, Needs};
-use crate::machine::{Add, Key, Operation, Read, RequestId, SetLifetime, WatchTarget, Write};
-use crate::owner::EachFrame;
+use crate::machine::{
+    Add, Mark, Operation, OperationRef, PlainFrames, Read, RequestId, SetLifetime, WatchTarget,
+    Write,
+};
 
 /// The rights of an identity. Without an access file, of everybody: every right.
 pub(super) struct Rights<'a>(Option<Cow<'a, Arc<Identity>>>);
@@ -18,6 +20,55 @@ pub(super) struct Permitted<T>(T);
 impl<T> Permitted<T> {
     pub(super) fn into_inner(self) -> T {
         self.0
+    }
+}
+
+/// Plain frames, each of which was permitted.
+#[derive(Default)]
+pub(super) struct PermittedFrames(PlainFrames);
+
+impl PermittedFrames {
+    pub(super) fn into_inner(self) -> PlainFrames {
+        self.0
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        self.0.mark()
+    }
+
+    pub(super) fn frame_count(&self) -> usize {
+        self.0.frame_count()
+    }
+
+    pub(super) fn operation_count(&self) -> usize {
+        self.0.operation_count()
+    }
+
+    /// Moves what was added since `mark` to frames of their own.
+    pub(super) fn split_off(&mut self, mark: &Mark) -> Self {
+        Self(self.0.split_off(mark))
+    }
+
+    /// Has `append` add a frame, and permits all of it, or nothing. A frame that is not permitted is taken back, and so is what
+    /// was added before an error.
+    ///
+    /// # Errors
+    /// That of `append`; NOT_PERMITTED, with the index of the operation; or the one for a caller without rights.
+    pub(super) fn append<T, E: From<Refusal>>(
+        &mut self,
+        rights: &Result<Rights<'_>, Refusal>,
+        append: impl FnOnce(&mut PlainFrames) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let before = self.0.mark();
+        let appended = append(&mut self.0).and_then(|appended| {
+            let rights = rights.as_ref().map_err(Refusal::again)?;
+            rights.each(&mut self.0, &before)?;
+            Ok(appended)
+        });
+        if appended.is_err() {
+            self.0.truncate(&before);
+        }
+        appended
     }
 }
 
@@ -52,20 +103,20 @@ impl<'a> Rights<'a> {
     pub(super) fn write(&self, write: &Write) -> Result<(), Refusal> {
         let options = write.options.as_deref();
         self.attach(options.map(|options| &options.lifetime))?;
-        self.change("Write", &write.key)
+        self.change("Write", write.key.as_str())
     }
 
     pub(super) fn add(&self, add: &Add) -> Result<(), Refusal> {
         let options = add.options.as_deref();
         self.attach(options.map(|options| &options.lifetime))?;
-        self.change("Add", &add.key)
+        self.change("Add", add.key.as_str())
     }
 
     /// A change of a key, whose answer may show the key as it was.
-    pub(super) fn change(&self, what: &str, key: &Key) -> Result<(), Refusal> {
-        self.need(Needs::Write(key.as_str()))?;
+    pub(super) fn change(&self, what: &str, key: &str) -> Result<(), Refusal> {
+        self.need(Needs::Write(key))?;
         if let Some(identity) = self.0.as_deref().filter(|identity| identity.has_audit())
-            && identity.is_audited(key.as_str())
+            && identity.is_audited(key)
         {
             audit::does(identity, what, key);
         }
@@ -86,18 +137,18 @@ impl<'a> Rights<'a> {
         })
     }
 
-    /// Permits a plain frame: all of it, or nothing.
+    /// Permits the operations that were added to `frames` since `before`.
     ///
     /// # Errors
     /// NOT_PERMITTED, with the index of the operation.
-    pub(super) fn each(&self, mut frame: EachFrame) -> Result<Permitted<EachFrame>, Refusal> {
+    fn each(&self, frames: &mut PlainFrames, before: &Mark) -> Result<(), Refusal> {
         if self.0.is_some() {
-            self.operations(&frame.operations)?;
-            for (_, request_id) in &mut frame.request_ids {
+            self.operations(frames.operations_since(before))?;
+            for request_id in frames.request_ids_since(before) {
                 self.make_own(request_id);
             }
         }
-        Ok(Permitted(frame))
+        Ok(())
     }
 
     /// Permits an atomic frame: all of it, or nothing.
@@ -111,23 +162,37 @@ impl<'a> Rights<'a> {
         request_id: Option<Box<RequestId>>,
     ) -> Result<Permitted<(Vec<Operation>, Option<Box<RequestId>>)>, Refusal> {
         if self.0.is_some() {
-            self.operations(&operations)?;
+            self.operations(operations.iter().map(OperationRef::Other))?;
         }
         Ok(Permitted((operations, self.own(request_id))))
     }
 
-    fn operations(&self, operations: &[Operation]) -> Result<(), Refusal> {
-        for (index, operation) in operations.iter().enumerate() {
+    fn operations<'o>(
+        &self,
+        operations: impl Iterator<Item = OperationRef<'o>>,
+    ) -> Result<(), Refusal> {
+        for (index, operation) in operations.enumerate() {
             let permitted = match operation {
-                Operation::Read(read) => self.read(read),
-                Operation::Write(write) => self.write(write),
-                Operation::Add(add) => self.add(add),
-                Operation::Transition(transition) => self.change("Transition", &transition.key),
-                Operation::Delete(delete) => self.change("Delete", &delete.key),
+                OperationRef::Read(key) => self.need(Needs::Read(key)),
+                OperationRef::Write(key) => self.change("Write", key),
+                OperationRef::Add(key) => self.change("Add", key),
+                OperationRef::Transition(key) => self.change("Transition", key),
+                OperationRef::Delete(key) => self.change("Delete", key),
+                OperationRef::Other(operation) => self.operation(operation),
             };
             permitted.map_err(|refusal| refusal.at_operation(index))?;
         }
         Ok(())
+    }
+
+    fn operation(&self, operation: &Operation) -> Result<(), Refusal> {
+        match operation {
+            Operation::Read(read) => self.read(read),
+            Operation::Write(write) => self.write(write),
+            Operation::Add(add) => self.add(add),
+            Operation::Transition(transition) => self.change("Transition", transition.key.as_str()),
+            Operation::Delete(delete) => self.change("Delete", delete.key.as_str()),
+        }
     }
 
     /// The request id as an id of the caller's own: nobody gets the answer to a request of somebody else. Names have no control

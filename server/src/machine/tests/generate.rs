@@ -112,7 +112,7 @@ fn few() -> impl Strategy<Value = i64> {
     prop_oneof![4 => -5..6i64, 1 => any::<i64>()]
 }
 
-fn operation() -> BoxedStrategy<Operation> {
+pub(super) fn operation() -> BoxedStrategy<Operation> {
     let read = (key(), condition()).prop_map(|(key, expect)| {
         Operation::Read(Read {
             key,

@@ -9,19 +9,21 @@ const COPIED_BYTES_MAX: usize = 256;
 
 /// A borrowed entry, wherever it is stored. Reading it copies nothing.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct EntryRef<'a> {
+pub struct EntryRef<'a> {
     pub(crate) value: ValueRef<'a>,
     pub(crate) revision: Revision,
-    pub(in crate::machine) create_revision: Revision,
-    pub(in crate::machine) attached: Option<&'a Arc<Attached>>,
+    pub(crate) create_revision: Revision,
+    pub(crate) attached: Option<&'a Arc<Attached>>,
 }
 
 /// A borrowed value.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum ValueRef<'a> {
+pub enum ValueRef<'a> {
+    /// An int.
     Int(i64),
     /// The bytes of a text.
     Text(&'a [u8]),
+    /// Any bytes.
     Bytes(&'a [u8]),
     /// A value of its own: `to_value` shares it, and copies the other kinds.
     Shared(&'a Value),
@@ -45,7 +47,7 @@ impl<'a> EntryRef<'a> {
         self.attached.is_none() && self.value.byte_len() <= COPIED_BYTES_MAX
     }
 
-    pub(in crate::machine) fn to_entry(self) -> Entry {
+    pub(crate) fn to_entry(self) -> Entry {
         Entry {
             value: self.value.to_value(),
             revision: self.revision,
@@ -91,7 +93,7 @@ impl<'a> ValueRef<'a> {
 
     /// The same value as one of the other three variants.
     #[inline]
-    pub(in crate::machine) fn unshared(self) -> Self {
+    pub(crate) fn unshared(self) -> Self {
         match self {
             Self::Shared(Value::Int(int)) => Self::Int(*int),
             Self::Shared(Value::Text(text)) => Self::Text(text.as_bytes()),

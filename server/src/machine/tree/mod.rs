@@ -22,7 +22,7 @@ use std::fmt;
 use std::ops::Bound;
 
 use super::value::{Entry, Key};
-pub(super) use entry::{EntryRef, ValueRef};
+pub use entry::{EntryRef, ValueRef};
 use leaf::Leaf;
 use node::Node;
 

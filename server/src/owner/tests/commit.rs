@@ -285,9 +285,9 @@ async fn a_frame_waits_for_the_changes_that_it_shows() {
     let frame = async |operations: Vec<Operation>| {
         let handle = handle.clone();
         Call::of(async move {
-            let pending = handle.apply_each(plain(operations), quota(), soon());
-            let mut answers = pending.unwrap().answer().await.unwrap();
-            answers.pop().unwrap().0
+            let pending = handle.apply_each(plain(operations), Lists::new(), quota(), soon());
+            let (mut answers, _) = pending.unwrap().answer().await.unwrap();
+            answers.pop().unwrap()
         })
         .await
     };
@@ -514,7 +514,9 @@ async fn what_is_due_leaves_room_for_calls() {
     let key = |n: usize| Operation::Write(write(&format!("m{n}"), 1));
     let keys = (0..2 * UNSYNCED_OPERATIONS_MAX).map(key);
     let frames = plain(keys.collect());
-    let _created = handle.apply_each(frames, quota(), soon()).unwrap();
+    let _created = handle
+        .apply_each(frames, Lists::new(), quota(), soon())
+        .unwrap();
     rest().await;
     journal.commit().await;
 

@@ -34,7 +34,7 @@ async fn slow_watches_cost_the_owner_nothing() {
     let frame = async || {
         let operations = (0..1000).map(|i| Operation::Write(write("a", i))).collect();
         let pending = handle
-            .apply_each(plain(operations), quota(), soon())
+            .apply_each(plain(operations), Lists::new(), quota(), soon())
             .unwrap();
         let start = std::time::Instant::now();
         pending.answer().await.unwrap();
@@ -77,10 +77,8 @@ async fn a_late_plain_frame_of_replays_is_answered_again() {
             fingerprint: Fingerprint(1),
         };
         handle.apply_each(
-            vec![EachFrame {
-                operations: vec![Operation::Write(write("a", 1))],
-                request_ids: vec![(0, request)],
-            }],
+            plain_with_id(vec![Operation::Write(write("a", 1))], Some(request)),
+            Lists::new(),
             quota(),
             deadline,
         )
@@ -103,7 +101,7 @@ async fn a_sleeping_watch_survives_changes_of_other_keys() {
             .map(|i| Operation::Write(write_value(&format!("blob{i}"), large.clone())))
             .collect();
         handle
-            .apply_each(plain(operations), quota(), soon())
+            .apply_each(plain(operations), Lists::new(), quota(), soon())
             .unwrap()
     };
     frame().answer().await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body;
@@ -44,8 +44,31 @@ where
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// Waits until all of the next message has arrived. Returns false at the end of the request. Cancelling it loses nothing.
+    ///
+    /// # Errors
+    /// Those of [`next`](Self::next).
+    pub(crate) async fn arrived(&mut self) -> Result<bool, Status> {
+        poll_fn(|cx| self.poll_arrived(cx)).await
+    }
+
+    /// Shows the next message to `take`, if all of it has arrived. Nothing keeps the piece in which it came alive afterwards.
+    pub(crate) fn take_arrived_with<T>(&mut self, take: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        if !self.joined.is_empty() {
+            return self.take_arrived().map(|message| take(&message));
+        }
+        let len = PREFIX_BYTES + message_len(&self.arrived)?;
+        let taken = take(&self.arrived[PREFIX_BYTES..len]);
+        if len == self.arrived.len() {
+            self.arrived = Bytes::new();
+        } else {
+            self.arrived.advance(len);
+        }
+        Some(taken)
+    }
+
     /// The next message, if all of it has arrived.
-    pub(crate) fn take_arrived(&mut self) -> Option<Bytes> {
+    fn take_arrived(&mut self) -> Option<Bytes> {
         if self.joined.is_empty() {
             let len = message_len(&self.arrived)?;
             self.arrived.advance(PREFIX_BYTES);
@@ -61,9 +84,18 @@ where
     /// # Errors
     /// The status with which the call has to end, if the request has none, several, or breaks the rules of framing.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
+        let arrived = ready!(self.poll_arrived(cx))?;
+        Poll::Ready(Ok(arrived.then(|| self.take_arrived()).flatten()))
+    }
+
+    fn poll_arrived(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Status>> {
         loop {
-            if let Some(message) = self.take_arrived() {
-                return Poll::Ready(Ok(Some(message)));
+            let bytes = match self.joined.is_empty() {
+                true => &self.arrived[..],
+                false => &self.joined[..],
+            };
+            if message_len(bytes).is_some() {
+                return Poll::Ready(Ok(true));
             }
             let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx)? else {
                 if !self.arrived.is_empty() {
@@ -72,7 +104,7 @@ where
                 return Poll::Pending;
             };
             let Some(frame) = frame else {
-                return Poll::Ready(Ok(None));
+                return Poll::Ready(Ok(false));
             };
             // gRPC requests have no trailers that mean anything.
             if let Ok(data) = frame.into_data() {

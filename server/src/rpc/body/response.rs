@@ -22,7 +22,7 @@ use crate::rpc::call_count::CallCount;
 
 /// Messages of a stream are collected up to this many bytes before they are handed to the connection. Source: tonic's
 /// default for the same purpose.
-const FLUSH_BYTES: usize = 32 * 1024;
+pub(crate) const FLUSH_BYTES: usize = 32 * 1024;
 
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 const OK: HeaderValue = HeaderValue::from_static("0");
@@ -37,6 +37,18 @@ impl<M: Message> Encode for M {
     fn encode(self, buf: &mut Vec<u8>) {
         // `Message::encode` would first work out the length, to check that the buffer has room. A vector grows.
         self.encode_raw(buf);
+    }
+}
+
+/// What a stream sends at a time: messages that know how to put themselves and their prefixes into a buffer.
+pub(crate) trait Put {
+    /// Appends the encoded messages, each with its prefix, to `buf`.
+    fn put(self, buf: &mut Vec<u8>);
+}
+
+impl<M: Encode> Put for M {
+    fn put(self, buf: &mut Vec<u8>) {
+        put(buf, |buf| self.encode(buf));
     }
 }
 
@@ -102,7 +114,7 @@ impl Buf for UnreadBytes {
 pub(crate) fn one(message: impl Message, len: usize) -> Response<ResponseBody> {
     // Of exactly this length, because a full vector becomes `Bytes` without another allocation.
     let mut buf = Vec::with_capacity(PREFIX_BYTES + len);
-    put(&mut buf, message);
+    message.put(&mut buf);
     response(Content::One(buf.into()))
 }
 
@@ -113,7 +125,7 @@ pub(crate) fn one(message: impl Message, len: usize) -> Response<ResponseBody> {
 pub(crate) fn stream<S, M>(messages: S, quota: ConnectionQuota) -> Response<ResponseBody>
 where
     S: Stream<Item = Result<M, Status>> + Send + 'static,
-    M: Encode + 'static,
+    M: Put + 'static,
 {
     let body = StreamBody {
         messages: Box::pin(messages),
@@ -154,11 +166,11 @@ fn response(content: Content) -> Response<ResponseBody> {
     response
 }
 
-/// Appends a message and its prefix. Source: gRPC over HTTP/2, "Length-Prefixed-Message".
-fn put(buf: &mut Vec<u8>, message: impl Encode) {
+/// Appends a message, which `encode` appends, behind its prefix. Source: gRPC over HTTP/2, "Length-Prefixed-Message".
+pub(crate) fn put(buf: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) {
     let start = buf.len();
     buf.extend_from_slice(&[0; PREFIX_BYTES]);
-    message.encode(buf);
+    encode(buf);
     let len = buf.len() - start - PREFIX_BYTES;
     let len = u32::try_from(len).expect("responses are limited below 4 GiB");
     buf[start + 1..][..4].copy_from_slice(&len.to_be_bytes());
@@ -332,7 +344,7 @@ enum End {
 impl<S, M> Body for StreamBody<S>
 where
     S: Stream<Item = Result<M, Status>>,
-    M: Encode,
+    M: Put,
 {
     type Data = Bytes;
     type Error = Status;
@@ -349,7 +361,7 @@ where
         };
         while matches!(self.end, End::NotYet) && buf.len() < most {
             match self.messages.as_mut().poll_next(cx) {
-                Poll::Ready(Some(Ok(message))) => put(&mut buf, message),
+                Poll::Ready(Some(Ok(messages))) => messages.put(&mut buf),
                 Poll::Ready(Some(Err(status))) => {
                     let mut trailers = HeaderMap::new();
                     status.add_header(&mut trailers)?;

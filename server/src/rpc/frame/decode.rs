@@ -1,14 +1,13 @@
 //! Decodes frames into operations.
 
+use std::time::Duration;
+
 use prost::encoding::{DecodeContext, decode_key, skip_field};
 use prost::{DecodeError, Message as _};
 use soloist::v1;
 
 use crate::config::{Limits, NAME_BYTES_MAX};
-use crate::machine::{
-    Add, Delete, Key, Name, Operation, Read, RequestId, Transition, Value, Write, WriteOptions,
-    WriteShows,
-};
+use crate::machine::{Operation, PlainFrames, RequestId, Value, Write, WriteOptions, WriteShows};
 use crate::rpc::arguments::{self, BadArgument};
 use crate::varint;
 
@@ -17,7 +16,7 @@ use crate::varint;
 pub(crate) struct Frame {
     pub(crate) operations: Vec<Operation>,
     pub(crate) apply: Apply,
-    pub(crate) timeout: Option<std::time::Duration>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// How the operations of a frame are applied.
@@ -29,22 +28,80 @@ pub(crate) enum Apply {
     All(Option<Box<RequestId>>),
 }
 
-/// Decodes and checks a frame.
+/// A frame that was decoded.
+pub(crate) enum Decoded {
+    /// Each operation is applied on its own. They were added to the plain frames.
+    Each {
+        timeout: Option<Duration>,
+        has_request_ids: bool,
+    },
+    /// All operations are applied, or none.
+    All {
+        operations: Vec<Operation>,
+        request_id: Option<Box<RequestId>>,
+        timeout: Option<Duration>,
+    },
+}
+
+/// Decodes and checks a frame. If it is a plain one, it is added to `frames`.
 ///
 /// # Errors
 /// The outer error if `message` is not a frame at all, which ends the stream. The inner error if an argument of the frame is
-/// bad, which refuses the frame.
+/// bad, which refuses the frame. After an error, `frames` may have a part of the frame.
 pub(crate) fn decode(
     message: &[u8],
     limits: &Limits,
-) -> Result<Result<Frame, BadArgument>, DecodeError> {
-    let count = match checked_count(message, limits) {
-        Ok(count) => count,
-        Err(bad) => return Ok(Err(bad)),
-    };
-    match common_frame(message, count, limits) {
-        Some(frame) => Ok(Ok(frame)),
-        None => any_frame(message, limits),
+    frames: &mut PlainFrames,
+) -> Result<Result<Decoded, BadArgument>, DecodeError> {
+    let before = frames.mark();
+    match common_frame(message, limits, frames) {
+        Some(Atomic(false)) => Ok(Ok(Decoded::Each {
+            timeout: None,
+            has_request_ids: false,
+        })),
+        Some(Atomic(true)) => Ok(Ok(Decoded::All {
+            operations: frames.split_off(&before).into_operations(),
+            request_id: None,
+            timeout: None,
+        })),
+        None => {
+            frames.truncate(&before);
+            if let Err(bad) = checked_count(message, limits) {
+                return Ok(Err(bad));
+            }
+            Ok(any_frame(message, limits)?.map(|frame| frame.decoded(frames)))
+        }
+    }
+}
+
+impl Frame {
+    /// Adds the frame to `frames`, if it is a plain one.
+    fn decoded(self, frames: &mut PlainFrames) -> Decoded {
+        let Self {
+            operations,
+            apply,
+            timeout,
+        } = self;
+        match apply {
+            Apply::Each(request_ids) => {
+                let has_request_ids = !request_ids.is_empty();
+                let mut request_ids = request_ids.into_iter().peekable();
+                for (index, operation) in operations.into_iter().enumerate() {
+                    let request_id = request_ids.next_if(|(at, _)| *at == index);
+                    frames.operation(operation, request_id.map(|(_, request_id)| request_id));
+                }
+                frames.end_frame();
+                Decoded::Each {
+                    timeout,
+                    has_request_ids,
+                }
+            }
+            Apply::All(request_id) => Decoded::All {
+                operations,
+                request_id,
+                timeout,
+            },
+        }
     }
 }
 
@@ -97,36 +154,40 @@ pub(crate) fn any_frame(
     Ok(checked())
 }
 
-/// Decodes and checks a common frame: `count` operations without conditions, lifetimes, request ids and timeout, and without
-/// a mistake. Returns none for any other message.
-pub(crate) fn common_frame(message: &[u8], count: usize, limits: &Limits) -> Option<Frame> {
-    if count == 0 {
-        return None;
-    }
-    let mut operations = Vec::with_capacity(count);
+/// Whether a frame is atomic.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Atomic(pub(crate) bool);
+
+/// Decodes and checks a common frame, and adds it to `frames`: operations without conditions, lifetimes, request ids and
+/// timeout, and without a mistake. Returns none for any other message, of which `frames` may have a part then.
+pub(crate) fn common_frame(
+    message: &[u8],
+    limits: &Limits,
+    frames: &mut PlainFrames,
+) -> Option<Atomic> {
+    let before = frames.mark();
+    frames.reserve(message.len());
     let mut atomic = false;
+    let mut count = 0;
     let mut fields = Fields(message);
     while !fields.0.is_empty() {
         match fields.next()? {
-            (1, Field::Bytes(op)) => common_operation(op, &mut operations, limits)?,
+            (1, Field::Bytes(op)) => {
+                count += 1;
+                common_operation(op, limits, frames)?;
+            }
             (2, Field::Varint(flag)) => atomic = flag != 0,
             _ => return None,
         }
+        if count > limits.max_batch_ops {
+            return None;
+        }
     }
-    let bytes = || operations.iter().map(Operation::byte_len).sum::<usize>();
-    if atomic && bytes() > limits.max_batch_bytes {
+    if count == 0 || atomic && frames.bytes_since(&before) > limits.max_batch_bytes {
         return None;
     }
-    let apply = if atomic {
-        Apply::All(None)
-    } else {
-        Apply::Each(Vec::new())
-    };
-    Some(Frame {
-        operations,
-        apply,
-        timeout: None,
-    })
+    frames.end_frame();
+    Some(Atomic(atomic))
 }
 
 /// Counts the operations of a frame or batch, which are field 1 of both, as far as the message can be read. This comes before
@@ -156,8 +217,8 @@ pub(crate) fn checked_count(message: &[u8], limits: &Limits) -> Result<usize, Ba
     Ok(count)
 }
 
-/// Decodes an operation, and appends it to `operations`. Returning it instead would cost as much as decoding it, for the move.
-fn common_operation(op: &[u8], operations: &mut Vec<Operation>, limits: &Limits) -> Option<()> {
+/// Decodes an operation, and adds it to `frames`.
+fn common_operation(op: &[u8], limits: &Limits, frames: &mut PlainFrames) -> Option<()> {
     let mut fields = Fields(op);
     let (number, Field::Bytes(operation)) = fields.next()? else {
         return None;
@@ -166,17 +227,11 @@ fn common_operation(op: &[u8], operations: &mut Vec<Operation>, limits: &Limits)
         return None;
     }
     match number {
-        1 => operations.push(Operation::Read(Read {
-            key: only_key(operation, limits)?,
-            expect: None,
-        })),
-        2 => operations.push(Operation::Write(common_write(operation, limits)?)),
-        3 => operations.push(Operation::Add(common_add(operation, limits)?)),
-        4 => operations.push(Operation::Transition(common_transition(operation, limits)?)),
-        5 => operations.push(Operation::Delete(Delete {
-            key: only_key(operation, limits)?,
-            expect: None,
-        })),
+        1 => frames.read(only_key(operation, limits)?),
+        2 => common_write(operation, limits, frames)?,
+        3 => common_add(operation, limits, frames)?,
+        4 => common_transition(operation, limits, frames)?,
+        5 => frames.delete(only_key(operation, limits)?),
         _ => return None,
     }
     Some(())
@@ -184,7 +239,7 @@ fn common_operation(op: &[u8], operations: &mut Vec<Operation>, limits: &Limits)
 
 /// The key of a message that has no other field.
 #[inline]
-fn only_key(message: &[u8], limits: &Limits) -> Option<Key> {
+fn only_key<'a>(message: &'a [u8], limits: &Limits) -> Option<&'a str> {
     let mut fields = Fields(message);
     match fields.next()? {
         (1, Field::Bytes(key)) if fields.0.is_empty() => common_key(key, limits),
@@ -192,7 +247,7 @@ fn only_key(message: &[u8], limits: &Limits) -> Option<Key> {
     }
 }
 
-fn common_add(add: &[u8], limits: &Limits) -> Option<Add> {
+fn common_add(add: &[u8], limits: &Limits, frames: &mut PlainFrames) -> Option<()> {
     let (mut key, mut delta) = (None, 0);
     let mut fields = Fields(add);
     while !fields.0.is_empty() {
@@ -202,14 +257,11 @@ fn common_add(add: &[u8], limits: &Limits) -> Option<Add> {
             _ => return None,
         }
     }
-    Some(Add {
-        key: key?,
-        delta,
-        options: None,
-    })
+    frames.add(key?, delta);
+    Some(())
 }
 
-fn common_transition(transition: &[u8], limits: &Limits) -> Option<Transition> {
+fn common_transition(transition: &[u8], limits: &Limits, frames: &mut PlainFrames) -> Option<()> {
     let mut fields = Fields(transition);
     let (mut key, mut to) = (None, None);
     while !fields.0.is_empty() {
@@ -217,21 +269,16 @@ fn common_transition(transition: &[u8], limits: &Limits) -> Option<Transition> {
             (1, Field::Bytes(bytes)) => key = Some(common_key(bytes, limits)?),
             (4, Field::Bytes(bytes)) => {
                 let text = std::str::from_utf8(bytes).ok()?;
-                to = Some(
-                    arguments::names::is_name(text, NAME_BYTES_MAX).then(|| Name::from(text))?,
-                );
+                to = Some(arguments::names::is_name(text, NAME_BYTES_MAX).then_some(text)?);
             }
             _ => return None,
         }
     }
-    Some(Transition {
-        key: key?,
-        to: to?,
-        options: None,
-    })
+    frames.transition(key?, to?);
+    Some(())
 }
 
-fn common_write(write: &[u8], limits: &Limits) -> Option<Write> {
+fn common_write(write: &[u8], limits: &Limits, frames: &mut PlainFrames) -> Option<()> {
     let (mut key, mut value) = (None, None);
     let mut shows = WriteShows::Revisions;
     let mut fields = Fields(write);
@@ -252,35 +299,60 @@ fn common_write(write: &[u8], limits: &Limits) -> Option<Write> {
             _ => return None,
         }
     }
-    let options = match shows {
-        WriteShows::Revisions => None,
-        WriteShows::Previous => Some(Box::new(WriteOptions {
-            shows,
-            ..WriteOptions::default()
-        })),
-    };
-    Some(Write {
-        key: key?,
-        value: Some(value?),
-        options,
-    })
+    let (key, value) = (key?, value?);
+    match (shows, value) {
+        (WriteShows::Revisions, CommonValue::Int(int)) => frames.write_int(key, int),
+        (WriteShows::Revisions, CommonValue::Text(text)) => frames.write_text(key, text),
+        (WriteShows::Revisions, CommonValue::Bytes(bytes)) => frames.write_bytes(key, bytes),
+        (WriteShows::Previous, value) => {
+            let write = Write {
+                key: key.into(),
+                value: Some(value.into()),
+                options: Some(Box::new(WriteOptions {
+                    shows,
+                    ..WriteOptions::default()
+                })),
+            };
+            frames.operation(Operation::Write(write), None);
+        }
+    }
+    Some(())
 }
 
-fn common_key(bytes: &[u8], limits: &Limits) -> Option<Key> {
+fn common_key<'a>(bytes: &'a [u8], limits: &Limits) -> Option<&'a str> {
     let text = std::str::from_utf8(bytes).ok()?;
-    arguments::names::is_key(text, limits).then(|| Key::from(text))
+    arguments::names::is_key(text, limits).then_some(text)
 }
 
-fn common_value(message: &[u8], limits: &Limits) -> Option<Value> {
+/// A value, borrowed from its message.
+enum CommonValue<'a> {
+    Int(i64),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+}
+
+impl From<CommonValue<'_>> for Value {
+    fn from(value: CommonValue<'_>) -> Self {
+        match value {
+            CommonValue::Int(int) => Self::Int(int),
+            CommonValue::Text(text) => Self::Text(text.into()),
+            CommonValue::Bytes(bytes) => Self::Bytes(bytes.into()),
+        }
+    }
+}
+
+fn common_value<'a>(message: &'a [u8], limits: &Limits) -> Option<CommonValue<'a>> {
     let mut fields = Fields(message);
-    let value = match fields.next()? {
-        (1, Field::Varint(int)) => Value::Int(int.cast_signed()),
-        (2, Field::Bytes(text)) => Value::Text(std::str::from_utf8(text).ok()?.into()),
-        (3, Field::Bytes(bytes)) => Value::Bytes(bytes.into()),
+    let (value, len) = match fields.next()? {
+        (1, Field::Varint(int)) => (CommonValue::Int(int.cast_signed()), 0),
+        (2, Field::Bytes(text)) => (
+            CommonValue::Text(std::str::from_utf8(text).ok()?),
+            text.len(),
+        ),
+        (3, Field::Bytes(bytes)) => (CommonValue::Bytes(bytes), bytes.len()),
         _ => return None,
     };
-    let fits = matches!(value, Value::Int(_)) || value.byte_len() <= limits.max_value_bytes;
-    (fields.0.is_empty() && fits).then_some(value)
+    (fields.0.is_empty() && len <= limits.max_value_bytes).then_some(value)
 }
 
 /// The fields of a message that were not read yet.

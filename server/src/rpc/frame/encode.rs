@@ -4,20 +4,20 @@ use prost::Message as _;
 use prost::encoding::encoded_len_varint;
 use soloist::v1;
 
+use super::scratch::Scratch;
 use crate::machine::{
-    AddOutcome, AllOutcome, DeleteOutcome, EachOutcome, Entry, Outcome, ReadOutcome, Revision,
-    TransitionOutcome, Value, WriteOutcome,
+    AddOutcome, AllOutcome, DeleteOutcome, Entry, EntryRef, Outcome, ReadOutcome, Revision,
+    TransitionOutcome, ValueRef, WriteOutcome,
 };
-use crate::rpc::body::response::Encode;
+use crate::rpc::body::response::{Put, put};
 use crate::rpc::responses;
 use crate::rpc::status::Refusal;
-use crate::varint;
 
-/// The answer to a frame.
+/// What a stream sends for frames.
 #[derive(Debug)]
 pub(crate) enum FrameAnswer {
-    /// The operations were applied each on its own.
-    Each(EachOutcome),
+    /// Answers to plain frames, encoded.
+    Each(Vec<u8>),
     /// The frame was applied as a whole.
     All(AllOutcome),
     /// The frame was refused as a whole. This answer has no revision, because the state was not looked at.
@@ -25,72 +25,85 @@ pub(crate) enum FrameAnswer {
 }
 
 impl FrameAnswer {
-    /// Raises the revision of a frame of reads that was answered as of what is on disk, while a change of an earlier frame
-    /// of its stream was on its way there. `last` is the greatest revision of the stream so far. The keys that were read
-    /// had no change on its way, so they were the same at that revision.
+    /// Raises the revision of an atomic frame of reads that was answered as of what is on disk, while a change of an earlier
+    /// frame of its stream was on its way there. `last` is the greatest revision of the stream so far. The keys that were
+    /// read had no change on its way, so they were the same at that revision. (Plain frames: see `answers.rs`.)
     pub(crate) fn raise_revision(&mut self, last: &mut Revision) {
         match self {
-            Self::Each(answer) if answer.revision < *last => answer.set_revision(*last),
             Self::All(answer) if answer.revision < *last && !answer.replayed => {
                 answer.set_revision(*last);
             }
-            Self::Each(EachOutcome { revision, .. }) | Self::All(AllOutcome { revision, .. }) => {
-                *last = (*revision).max(*last);
-            }
-            Self::Refused(_) => {}
+            Self::All(AllOutcome { revision, .. }) => *last = (*revision).max(*last),
+            Self::Each(_) | Self::Refused(_) => {}
         }
     }
 }
 
-impl Encode for FrameAnswer {
-    fn encode(self, buf: &mut Vec<u8>) {
+impl Put for FrameAnswer {
+    fn put(self, buf: &mut Vec<u8>) {
         match self {
-            Self::Each(answer) => put_each(buf, answer),
-            Self::All(answer) => {
-                buf.reserve(capacity_for(answer.outcomes.len()));
-                for outcome in answer.outcomes {
-                    put_outcome(buf, &outcome);
-                }
-                put_int(buf, 3, answer.revision);
-                put_bool(buf, 4, answer.replayed);
-            }
+            Self::Each(encoded) if buf.is_empty() => *buf = encoded,
+            Self::Each(encoded) => buf.extend_from_slice(&encoded),
+            Self::All(answer) => put(buf, |buf| put_all(buf, answer)),
             Self::Refused(refusal) => {
                 let response = v1::PipelineResponse {
                     error: Some(refusal.into_rpc_status()),
                     ..v1::PipelineResponse::default()
                 };
-                response.encode_raw(buf);
+                put(buf, |buf| response.encode_raw(buf));
             }
         }
     }
 }
 
-fn put_each(buf: &mut Vec<u8>, answer: EachOutcome) {
-    buf.reserve(capacity_for(answer.results.len()));
-    for result in answer.results {
-        match result {
-            Ok(outcome) => put_outcome(buf, &outcome),
-            Err(rejection) => {
-                let error = Refusal::from(*rejection).into_rpc_status();
-                let result = v1::OpResult {
-                    result: Some(v1::op_result::Result::Error(error)),
-                };
-                prost::encoding::message::encode(1, &result, buf);
-            }
-        }
+fn put_all(buf: &mut Vec<u8>, answer: AllOutcome) {
+    buf.reserve(capacity_for(answer.outcomes.len()));
+    for outcome in answer.outcomes {
+        put_outcome(buf, &outcome);
     }
-    put_int(buf, 3, answer.revision);
+    put_end(buf, answer.revision, answer.replayed);
+}
+
+/// Puts what follows the results.
+pub(super) fn put_end(buf: &mut Vec<u8>, revision: Revision, replayed: bool) {
+    let mut out = Scratch::new();
+    out.int(3, revision);
+    out.flag(4, replayed);
+    buf.extend_from_slice(out.bytes());
 }
 
 /// About the bytes of an answer whose results hold ints.
-fn capacity_for(results: usize) -> usize {
+pub(super) fn capacity_for(results: usize) -> usize {
     results * 24 + 16
 }
 
+/// Most bytes of a value that is copied quickly. Longer ones are shared with the store.
+const SHORT_VALUE_BYTES: usize = 1 << 10;
+
+/// Whether encoding an entry is quick: it has no lifetime, no machine state and no long value.
+#[inline]
+pub(super) fn is_quick_entry(entry: EntryRef<'_>) -> bool {
+    entry.attached.is_none() && entry.value.byte_len() <= SHORT_VALUE_BYTES
+}
+
+/// Whether encoding an outcome is quick.
+pub(super) fn is_quick(outcome: &Outcome) -> bool {
+    let entry = match outcome {
+        Outcome::Read(read) => read.entry.as_ref(),
+        Outcome::Write(write) => write.previous.as_deref(),
+        Outcome::Delete(delete) => delete.previous.as_deref(),
+        Outcome::Add(_) | Outcome::Transition(_) => None,
+    };
+    entry.is_none_or(|entry| is_quick_entry(entry.into()))
+}
+
 /// Puts an `OpResult`, field 1 of `PipelineResponse`. The functions for its kinds first add up the length of the nested message.
-fn put_outcome(buf: &mut Vec<u8>, outcome: &Outcome) {
+pub(super) fn put_outcome(buf: &mut Vec<u8>, outcome: &Outcome) {
     match outcome {
-        Outcome::Read(read) => put_read(buf, read),
+        Outcome::Read(ReadOutcome { entry, revision }) => match entry {
+            Some(entry) if entry.attached.is_some() => put_long_read(buf, entry, *revision),
+            _ => put_read(buf, entry.as_ref().map(EntryRef::from), *revision),
+        },
         Outcome::Write(write) => put_write(buf, write),
         Outcome::Add(add) => put_add(buf, add),
         Outcome::Transition(transition) => put_transition(buf, transition),
@@ -98,17 +111,31 @@ fn put_outcome(buf: &mut Vec<u8>, outcome: &Outcome) {
     }
 }
 
+/// Puts the result of a Read that found this entry, without lifetime and machine state, or none.
 #[inline]
-fn put_read(buf: &mut Vec<u8>, read: &ReadOutcome) {
-    let ReadOutcome { entry, revision } = read;
-    let entry = entry.as_ref().map(SizedEntry::of);
-    let read_len = entry.as_ref().map_or(0, SizedEntry::nested_len) + int_len(*revision);
-    put_prefix(buf, 1, nested_len(read_len));
-    put_prefix(buf, 1, read_len);
+pub(super) fn put_read(buf: &mut Vec<u8>, entry: Option<EntryRef<'_>>, revision: Revision) {
+    let entry = entry.map(SizedEntry::quick);
+    let read_len = entry.as_ref().map_or(0, SizedEntry::nested_len) + int_len(revision);
+    let mut out = Scratch::new();
+    out.prefix(1, nested_len(read_len));
+    out.prefix(1, read_len);
     if let Some(entry) = entry {
-        entry.put(buf, 1);
+        entry.put(buf, &mut out, 1);
     }
-    put_int(buf, 2, *revision);
+    out.int(2, revision);
+    buf.extend_from_slice(out.bytes());
+}
+
+/// Puts the result of a Read of any entry.
+fn put_long_read(buf: &mut Vec<u8>, entry: &Entry, revision: Revision) {
+    let entry = SizedEntry::of(entry);
+    let read_len = entry.nested_len() + int_len(revision);
+    let mut out = Scratch::new();
+    out.prefix(1, nested_len(read_len));
+    out.prefix(1, read_len);
+    entry.put(buf, &mut out, 1);
+    out.int(2, revision);
+    buf.extend_from_slice(out.bytes());
 }
 
 #[inline]
@@ -124,14 +151,16 @@ fn put_write(buf: &mut Vec<u8>, write: &WriteOutcome) {
         + int_len(*create_revision)
         + flag_len(*replayed)
         + previous.as_ref().map_or(0, SizedEntry::nested_len);
-    put_prefix(buf, 1, nested_len(write_len));
-    put_prefix(buf, 2, write_len);
-    put_int(buf, 1, *revision);
-    put_int(buf, 2, *create_revision);
-    put_bool(buf, 3, *replayed);
+    let mut out = Scratch::new();
+    out.prefix(1, nested_len(write_len));
+    out.prefix(2, write_len);
+    out.int(1, *revision);
+    out.int(2, *create_revision);
+    out.flag(3, *replayed);
     if let Some(previous) = previous {
-        previous.put(buf, 4);
+        previous.put(buf, &mut out, 4);
     }
+    buf.extend_from_slice(out.bytes());
 }
 
 #[inline]
@@ -148,13 +177,15 @@ fn put_add(buf: &mut Vec<u8>, add: &AddOutcome) {
         + flag_len(*replayed)
         + int_len(*value)
         + int_len(*applied);
-    put_prefix(buf, 1, nested_len(add_len));
-    put_prefix(buf, 3, add_len);
-    put_int(buf, 1, *revision);
-    put_int(buf, 2, *create_revision);
-    put_bool(buf, 3, *replayed);
-    put_int(buf, 4, *value);
-    put_int(buf, 5, *applied);
+    let mut out = Scratch::new();
+    out.prefix(1, nested_len(add_len));
+    out.prefix(3, add_len);
+    out.int(1, *revision);
+    out.int(2, *create_revision);
+    out.flag(3, *replayed);
+    out.int(4, *value);
+    out.int(5, *applied);
+    buf.extend_from_slice(out.bytes());
 }
 
 #[inline]
@@ -170,12 +201,14 @@ fn put_transition(buf: &mut Vec<u8>, transition: &TransitionOutcome) {
         + int_len(*create_revision)
         + flag_len(*replayed)
         + nested_len(from.len());
-    put_prefix(buf, 1, nested_len(transition_len));
-    put_prefix(buf, 4, transition_len);
-    put_int(buf, 1, *revision);
-    put_int(buf, 2, *create_revision);
-    put_bool(buf, 3, *replayed);
-    put_prefix(buf, 4, from.len());
+    let mut out = Scratch::new();
+    out.prefix(1, nested_len(transition_len));
+    out.prefix(4, transition_len);
+    out.int(1, *revision);
+    out.int(2, *create_revision);
+    out.flag(3, *replayed);
+    out.prefix(4, from.len());
+    buf.extend_from_slice(out.bytes());
     buf.extend_from_slice(from.as_bytes());
 }
 
@@ -190,21 +223,23 @@ fn put_delete(buf: &mut Vec<u8>, delete: &DeleteOutcome) {
     let delete_len = int_len(*revision)
         + flag_len(*replayed)
         + previous.as_ref().map_or(0, SizedEntry::nested_len);
-    put_prefix(buf, 1, nested_len(delete_len));
-    put_prefix(buf, 5, delete_len);
-    put_int(buf, 1, *revision);
-    put_bool(buf, 3, *replayed);
+    let mut out = Scratch::new();
+    out.prefix(1, nested_len(delete_len));
+    out.prefix(5, delete_len);
+    out.int(1, *revision);
+    out.flag(3, *replayed);
     if let Some(previous) = previous {
-        previous.put(buf, 4);
+        previous.put(buf, &mut out, 4);
     }
+    buf.extend_from_slice(out.bytes());
 }
 
-/// An `Entry` to be put into an answer, with its encoded length. It has no key, which the client knows from its request.
+/// An entry to be put into an answer, with its encoded length. It has no key, which the client knows from its request.
 enum SizedEntry<'a> {
     /// An entry without lifetime and machine state. The lengths of the nested messages are worked out once, from the inside
     /// out.
-    Common {
-        entry: &'a Entry,
+    Quick {
+        entry: EntryRef<'a>,
         entry_len: usize,
         value_len: usize,
     },
@@ -214,15 +249,21 @@ enum SizedEntry<'a> {
 
 impl<'a> SizedEntry<'a> {
     fn of(entry: &'a Entry) -> Self {
-        if entry.attached.is_some() {
-            return Self::Any(Box::new(responses::entry(entry.clone())));
+        match entry.attached {
+            Some(_) => Self::Any(Box::new(responses::entry(entry.clone()))),
+            None => Self::quick(entry.into()),
         }
-        let value_len = match &entry.value {
+    }
+
+    /// An entry without lifetime and machine state.
+    #[inline]
+    fn quick(entry: EntryRef<'a>) -> Self {
+        let value_len = match entry.value.unshared() {
             // Encoded even if it is 0, because the field is part of a oneof.
-            Value::Int(int) => 1 + encoded_len_varint(int.cast_unsigned()),
-            Value::Text(_) | Value::Bytes(_) => nested_len(entry.value.byte_len()),
+            ValueRef::Int(int) => 1 + encoded_len_varint(int.cast_unsigned()),
+            value => nested_len(value.byte_len()),
         };
-        Self::Common {
+        Self::Quick {
             entry,
             entry_len: nested_len(value_len)
                 + int_len(entry.revision)
@@ -232,68 +273,57 @@ impl<'a> SizedEntry<'a> {
     }
 
     /// The encoded length, with tag and length in front.
+    #[inline]
     fn nested_len(&self) -> usize {
         match self {
-            Self::Common { entry_len, .. } => nested_len(*entry_len),
+            Self::Quick { entry_len, .. } => nested_len(*entry_len),
             Self::Any(entry) => nested_len(entry.encoded_len()),
         }
     }
 
-    fn put(&self, buf: &mut Vec<u8>, field: u8) {
+    /// Puts the entry behind what is in `out`.
+    #[inline]
+    fn put(&self, buf: &mut Vec<u8>, out: &mut Scratch, field: u8) {
         match self {
-            Self::Common {
+            Self::Quick {
                 entry,
                 entry_len,
                 value_len,
-            } => put_entry(buf, field, entry, *entry_len, *value_len),
-            Self::Any(entry) => prost::encoding::message::encode(field.into(), &**entry, buf),
+            } => {
+                out.prefix(field, *entry_len);
+                out.prefix(2, *value_len);
+                put_value(buf, out, entry.value);
+                out.int(3, entry.revision);
+                out.int(4, entry.create_revision);
+            }
+            Self::Any(entry) => {
+                out.move_to(buf);
+                prost::encoding::message::encode(field.into(), &**entry, buf);
+            }
         }
     }
 }
 
-fn put_entry(buf: &mut Vec<u8>, field: u8, entry: &Entry, entry_len: usize, value_len: usize) {
-    put_prefix(buf, field, entry_len);
-    put_prefix(buf, 2, value_len);
-    match &entry.value {
-        Value::Int(int) => {
-            buf.push(1 << 3);
-            varint::put(buf, int.cast_unsigned());
+#[inline]
+fn put_value(buf: &mut Vec<u8>, out: &mut Scratch, value: ValueRef<'_>) {
+    let (field, bytes) = match value.unshared() {
+        ValueRef::Int(int) => {
+            out.byte(1 << 3);
+            out.varint(int.cast_unsigned());
+            return;
         }
-        Value::Text(text) => {
-            put_prefix(buf, 2, text.len());
-            buf.extend_from_slice(text.as_bytes());
-        }
-        Value::Bytes(bytes) => {
-            put_prefix(buf, 3, bytes.len());
-            buf.extend_from_slice(bytes);
-        }
-    }
-    put_int(buf, 3, entry.revision);
-    put_int(buf, 4, entry.create_revision);
-}
-
-/// Puts the tag and the length of a nested message, text or bytes.
-fn put_prefix(buf: &mut Vec<u8>, field: u8, len: usize) {
-    buf.push(field << 3 | 2);
-    varint::put(buf, len as u64);
+        ValueRef::Text(bytes) => (2, bytes),
+        ValueRef::Bytes(bytes) => (3, bytes),
+        ValueRef::Shared(_) => unreachable!("unshared returns no shared value"),
+    };
+    out.prefix(field, bytes.len());
+    out.move_to(buf);
+    buf.extend_from_slice(bytes);
 }
 
 /// The encoded length of something nested of `len` bytes, with tag and length in front, for fields 1 to 15.
 fn nested_len(len: usize) -> usize {
     1 + encoded_len_varint(len as u64) + len
-}
-
-/// Puts an int64 field, which is left out if it is 0.
-fn put_int(buf: &mut Vec<u8>, field: u8, int: i64) {
-    if int != 0 {
-        buf.push(field << 3);
-        varint::put(buf, int.cast_unsigned());
-    }
-}
-
-/// Puts a bool field, which is left out if it is false.
-fn put_bool(buf: &mut Vec<u8>, field: u8, flag: bool) {
-    put_int(buf, field, flag.into());
 }
 
 fn flag_len(flag: bool) -> usize {

@@ -1,4 +1,4 @@
-//! Frames of a Pipeline on the wire: decoded straight into operations, encoded straight from outcomes.
+//! Frames of a Pipeline on the wire: decoded straight into operations, encoded while these are applied.
 //!
 //! A frame may hold a thousand operations. Decoding them through the generated messages costs several times what the owner
 //! spends on them. So the common frame, of operations without options, is decoded by hand. Any other frame, and any frame with
@@ -7,12 +7,15 @@
 //!
 //! Source of the format: the protobuf documentation, "Encoding".
 
+mod answers;
 mod decode;
 mod encode;
+mod scratch;
 
-pub(crate) use decode::{Apply, Frame, decode, decode_batch};
+pub(crate) use answers::{Answers, Pieces};
 #[cfg(test)]
-pub(crate) use decode::{any_frame, checked_count, common_frame};
+pub(crate) use decode::{Apply, Atomic, Frame, any_frame, checked_count, common_frame};
+pub(crate) use decode::{Decoded, decode, decode_batch};
 pub(crate) use encode::FrameAnswer;
 
 #[cfg(test)]

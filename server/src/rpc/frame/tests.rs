@@ -12,10 +12,12 @@ use soloist::v1;
 use super::*;
 use crate::config::Limits;
 use crate::machine::{
-    AddOutcome, AllOutcome, Attached, Cause, DeleteOutcome, EachOutcome, Entry, KeyState, Lifetime,
-    Outcome, ReadOutcome, Rejection, Time, TransitionOutcome, Value, WriteOutcome,
+    AddOutcome, AllOutcome, Applying, Attached, Cause, DeleteOutcome, EachOutcome, Entry, EntryRef,
+    Fingerprint, KeyState, Lifetime, Operation, Outcome, PlainAnswers, PlainFrames, ReadOutcome,
+    Rejection, RequestId, SetLifetime, StateMachine, Time, TransitionOutcome, Value, Write,
+    WriteOptions, WriteOutcome, WriteShows,
 };
-use crate::rpc::body::response::Encode as _;
+use crate::rpc::body::response::Put as _;
 use crate::rpc::responses::op_result;
 use crate::rpc::status::Refusal;
 
@@ -29,8 +31,16 @@ const LIMITS: Limits = Limits {
 
 /// The frame, if the decoder written by hand takes it.
 fn common(message: &[u8]) -> Option<Frame> {
-    let count = checked_count(message, &LIMITS).ok()?;
-    common_frame(message, count, &LIMITS)
+    let mut frames = PlainFrames::default();
+    let Atomic(atomic) = common_frame(message, &LIMITS, &mut frames)?;
+    Some(Frame {
+        operations: frames.into_operations(),
+        apply: match atomic {
+            true => Apply::All(None),
+            false => Apply::Each(Vec::new()),
+        },
+        timeout: None,
+    })
 }
 
 fn value() -> impl Strategy<Value = v1::Value> {
@@ -302,8 +312,10 @@ proptest! {
     #[test]
     fn answers_are_encoded_as_the_generated_messages_encode_them(
         outcomes in vec(outcome(), 0..6),
-        (refused, replayed) in any::<(bool, bool)>(),
-        revision in 0..i64::MAX,
+        refused in vec(any::<prop::sample::Index>(), 0..3),
+        replayed in any::<bool>(),
+        (revision, last) in (0..i64::MAX, prop_oneof![Just(0), 0..i64::MAX]),
+        frames in 1..4usize,
     ) {
         let mut expected = v1::PipelineResponse {
             results: outcomes.iter().cloned().map(op_result).collect(),
@@ -312,22 +324,164 @@ proptest! {
             replayed,
         };
         let all = AllOutcome { outcomes: outcomes.clone(), revision, answer_bytes: 0, replayed };
-        prop_assert_eq!(encoded(FrameAnswer::All(all)), expected.encode_to_vec());
+        prop_assert_eq!(messages(FrameAnswer::All(all)), [expected.encode_to_vec()]);
 
         expected.replayed = false;
 
         let mut results: Vec<_> = outcomes.into_iter().map(Ok).collect();
-        if refused {
+        for at in refused {
             let rejection = Rejection { subject: "k".into(), cause: Cause::KeyNotFound };
             let error = Refusal::from(rejection.clone()).into_rpc_status();
-            results.push(Err(Box::new(rejection)));
-            expected.results.push(v1::OpResult {
+            let at = at.index(results.len() + 1);
+            results.insert(at, Err(Box::new(rejection)));
+            expected.results.insert(at, v1::OpResult {
                 result: Some(v1::op_result::Result::Error(error)),
             });
         }
-        let each = EachOutcome { results, revision, answer_bytes: 0 };
-        prop_assert_eq!(encoded(FrameAnswer::Each(each)), expected.encode_to_vec());
+        let mut answers = Answers::default();
+        for _ in 0..frames {
+            answers.begin_frame();
+            for result in results.clone() {
+                match result {
+                    Ok(Outcome::Read(read)) if read.entry.as_ref().is_none_or(|entry| entry.attached.is_none()) => {
+                        answers.read(read.entry.as_ref().map(EntryRef::from), read.revision);
+                    }
+                    other => answers.operation(other),
+                }
+            }
+            answers.end_frame(revision, 0);
+        }
+        let mut last = last;
+        if revision < last {
+            raise(&mut expected, last);
+        }
+        let mut pieces = answers.finish(&mut last);
+        prop_assert_eq!(last, expected.revision);
+        let mut sent = Vec::new();
+        while !pieces.is_empty() {
+            let (piece, count) = pieces.next();
+            let piece = messages(FrameAnswer::Each(piece));
+            prop_assert_eq!(piece.len(), count);
+            sent.extend(piece);
+        }
+        prop_assert_eq!(sent, vec![expected.encode_to_vec(); frames]);
     }
+}
+
+/// Operations of plain frames: their kind, their key, and a value or number.
+fn plain_frames() -> impl Strategy<Value = Vec<Vec<(u8, String, Value)>>> {
+    let value = prop_oneof![
+        3 => any::<i64>().prop_map(Value::Int),
+        1 => "[xé]{0,200}".prop_map(|text| Value::Text(text.into())),
+        1 => (1_000..2_000usize).prop_map(|len| Value::Text("x".repeat(len).into())),
+        1 => vec(any::<u8>(), 0..300).prop_map(|bytes| Value::Bytes(bytes.into())),
+    ];
+    vec(vec((0u8..7, "[abc]", value), 1..9), 1..6)
+}
+
+fn add_plain(frames: &mut PlainFrames, (kind, key, value): (u8, String, Value)) {
+    let int = match &value {
+        Value::Int(int) => *int,
+        _ => 1,
+    };
+    let ttl = SetLifetime::Ttl(Duration::from_secs(1));
+    match kind {
+        0 | 1 => frames.read(&key),
+        2 => match &value {
+            Value::Int(int) => frames.write_int(&key, *int),
+            Value::Text(text) => frames.write_text(&key, text),
+            Value::Bytes(bytes) => frames.write_bytes(&key, bytes),
+        },
+        3 => frames.add(&key, int % 10),
+        4 => frames.transition(&key, "done"),
+        5 => frames.delete(&key),
+        _ => {
+            let options = WriteOptions {
+                lifetime: ttl,
+                shows: WriteShows::Previous,
+                ..WriteOptions::default()
+            };
+            let write = Operation::Write(Write {
+                key: key.as_str().into(),
+                value: Some(value),
+                options: Some(Box::new(options)),
+            });
+            let id = RequestId {
+                id: key.as_str().into(),
+                fingerprint: Fingerprint(1),
+            };
+            frames.operation(write, (int % 2 == 0).then_some(id));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What the machine does for plain frames is encoded as the lists of the same outcomes are by the generated messages.
+    #[test]
+    fn results_are_encoded_as_they_are_made(
+        plain in plain_frames(),
+        answer_bytes_max in prop_oneof![Just(usize::MAX), 0..500usize],
+    ) {
+        let machine = || StateMachine::new(LIMITS.store_limits());
+        let mut frames = PlainFrames::default();
+        for operations in plain {
+            for operation in operations {
+                add_plain(&mut frames, operation);
+            }
+            frames.end_frame();
+        }
+        let mut lists = Vec::<EachOutcome>::new();
+        let mut answers = Answers::default();
+        apply(&mut machine(), frames.clone(), answer_bytes_max, &mut lists);
+        apply(&mut machine(), frames, answer_bytes_max, &mut answers);
+        let expected: Vec<_> = lists.into_iter().map(|list| {
+            let results = list.results.into_iter().map(|result| match result {
+                Ok(outcome) => op_result(outcome),
+                Err(rejection) => v1::OpResult {
+                    result: Some(v1::op_result::Result::Error(
+                        Refusal::from(*rejection).into_rpc_status(),
+                    )),
+                },
+            });
+            v1::PipelineResponse {
+                results: results.collect(),
+                revision: list.revision,
+                ..v1::PipelineResponse::default()
+            }
+        }).map(without_details).collect();
+        let (encoded, count) = answers.finish(&mut 0).next();
+        prop_assert_eq!(count, expected.len());
+        let encoded = messages(FrameAnswer::Each(encoded)).into_iter();
+        let encoded = encoded.map(|answer| {
+            without_details(v1::PipelineResponse::decode(&answer[..]).unwrap())
+        });
+        prop_assert_eq!(encoded.collect::<Vec<_>>(), expected);
+    }
+}
+
+/// The same answer without the details of errors, which have maps: their order is any.
+fn without_details(mut answer: v1::PipelineResponse) -> v1::PipelineResponse {
+    for result in &mut answer.results {
+        if let Some(v1::op_result::Result::Error(error)) = &mut result.result {
+            error.details.clear();
+        }
+    }
+    answer
+}
+
+fn apply(
+    machine: &mut StateMachine,
+    mut frames: PlainFrames,
+    answer_bytes_max: usize,
+    answers: &mut impl PlainAnswers,
+) {
+    let mut applying = Applying::new(&mut frames, Time::MIN, None);
+    while machine
+        .apply_plain(&mut applying, answer_bytes_max, answers)
+        .is_some()
+    {}
 }
 
 /// Also behind fields that the fast counting does not understand.
@@ -345,8 +499,60 @@ fn operations_are_counted_before_they_are_decoded() {
     }
 }
 
-fn encoded(answer: FrameAnswer) -> Vec<u8> {
-    let mut buf = Vec::new();
-    answer.encode(&mut buf);
-    buf
+/// The messages that are put for an answer, behind others, without their prefixes.
+fn messages(answer: FrameAnswer) -> Vec<Vec<u8>> {
+    let mut buf = vec![0, 0, 0, 0, 0];
+    answer.put(&mut buf);
+    let mut rest = &buf[5..];
+    let mut messages = Vec::new();
+    while let Some((prefix, behind)) = rest.split_at_checked(5) {
+        let len = u32::from_be_bytes(*prefix[1..].first_chunk().unwrap());
+        let (message, behind) = behind.split_at(len as usize);
+        messages.push(message.to_vec());
+        rest = behind;
+    }
+    messages
+}
+
+/// Names another revision in an answer, and in all of its results.
+fn raise(answer: &mut v1::PipelineResponse, revision: i64) {
+    use v1::op_result::Result;
+    answer.revision = revision;
+    for result in &mut answer.results {
+        *match result.result.as_mut().unwrap() {
+            Result::Read(it) => &mut it.revision,
+            Result::Write(it) => &mut it.revision,
+            Result::Add(it) => &mut it.revision,
+            Result::Transition(it) => &mut it.revision,
+            Result::Delete(it) => &mut it.revision,
+            Result::Error(_) => continue,
+        } = revision;
+    }
+}
+
+#[test]
+fn long_answers_are_handed_out_in_pieces_of_whole_messages() {
+    let text = |len: usize| Entry {
+        value: Value::Text("x".repeat(len).into()),
+        revision: 1,
+        create_revision: 1,
+        attached: None,
+    };
+    let lens = [10, 40_000, 10_000, 10_000, 10_000, 10_000, 10];
+    let mut answers = Answers::default();
+    for len in lens {
+        answers.begin_frame();
+        answers.read(Some((&text(len)).into()), 1);
+        answers.end_frame(1, len);
+    }
+    let mut pieces = answers.finish(&mut 0);
+    let mut counts = Vec::new();
+    let mut sent = 0;
+    while !pieces.is_empty() {
+        let (piece, count) = pieces.next();
+        assert_eq!(messages(FrameAnswer::Each(piece)).len(), count);
+        counts.push(count);
+        sent += count;
+    }
+    assert_eq!((counts, sent), (vec![1, 1, 3, 2], lens.len()));
 }

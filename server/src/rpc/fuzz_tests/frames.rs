@@ -1,12 +1,16 @@
 //! Frames: the decoder written by hand, against the generated messages.
 
-use prost::Message as _;
+use prost::{DecodeError, Message as _};
 use soloist::v1;
 use soloist_fuzz::{Format, Shape, Target};
 
 use super::seeds;
 use crate::config::Limits;
-use crate::rpc::frame::{Apply, any_frame, checked_count, common_frame, decode};
+use crate::machine::PlainFrames;
+use crate::rpc::arguments::BadArgument;
+use crate::rpc::frame::{
+    Apply, Atomic, Decoded, Frame, any_frame, checked_count, common_frame, decode,
+};
 
 const LIMITS: Limits = Limits {
     max_key_bytes: 4,
@@ -16,11 +20,64 @@ const LIMITS: Limits = Limits {
     ..Limits::DEFAULT
 };
 
+/// The frame, if the decoder written by hand takes it.
+fn common(message: &[u8]) -> Option<Frame> {
+    let mut frames = PlainFrames::default();
+    let Atomic(atomic) = common_frame(message, &LIMITS, &mut frames)?;
+    Some(Frame {
+        operations: frames.into_operations(),
+        apply: match atomic {
+            true => Apply::All(None),
+            false => Apply::Each(Vec::new()),
+        },
+        timeout: None,
+    })
+}
+
+/// The frame as a stream decodes it, behind another one.
+fn decoded(message: &[u8]) -> Result<Result<Frame, BadArgument>, DecodeError> {
+    let mut frames = PlainFrames::default();
+    frames.read("before");
+    frames.end_frame();
+    let before = frames.mark();
+    Ok(
+        decode(message, &LIMITS, &mut frames)?.map(|decoded| match decoded {
+            Decoded::Each { timeout, .. } => {
+                let request_ids = frames.request_ids().iter().cloned();
+                Frame {
+                    apply: Apply::Each(request_ids.map(|id| (0, id)).collect()),
+                    operations: frames.split_off(&before).into_operations(),
+                    timeout,
+                }
+            }
+            Decoded::All {
+                operations,
+                request_id,
+                timeout,
+            } => Frame {
+                operations,
+                apply: Apply::All(request_id),
+                timeout,
+            },
+        }),
+    )
+}
+
+/// The same frame, without the indices of its request ids.
+fn without_indices(mut frame: Frame) -> Frame {
+    if let Apply::Each(request_ids) = &mut frame.apply {
+        for (index, _) in request_ids {
+            *index = 0;
+        }
+    }
+    frame
+}
+
 fn check(input: &[u8]) -> Shape {
     let Some((_, message)) = input.split_first() else {
         return Shape::of("empty");
     };
-    let decoded = decode(message, &LIMITS);
+    let decoded = decoded(message);
     let counted = checked_count(message, &LIMITS);
     let generated = v1::PipelineRequest::decode(message);
     if let Ok(request) = &generated {
@@ -28,17 +85,17 @@ fn check(input: &[u8]) -> Shape {
         let fits = request.ops.len() <= LIMITS.max_batch_ops;
         assert_eq!(counted.as_ref().ok(), fits.then_some(&request.ops.len()));
     }
-    let Ok(count) = counted else {
+    if counted.is_err() {
         assert!(matches!(decoded, Ok(Err(_))), "more operations than may be");
         return Shape::of("too many");
-    };
+    }
     let any = any_frame(message, &LIMITS);
-    let common = common_frame(message, count, &LIMITS);
+    let common = common(message);
     if let Some(common) = &common {
         assert_eq!(Ok(Ok(common)), any.as_ref().map(Result::as_ref));
     }
     assert_eq!(decoded.is_ok(), generated.is_ok());
-    assert_eq!(decoded, any);
+    assert_eq!(decoded, any.map(|any| any.map(without_indices)));
     let shape = match decoded {
         Ok(Ok(frame)) => Shape::of("sound").with(match frame.apply {
             Apply::Each(_) => frame.operations.len().min(3),

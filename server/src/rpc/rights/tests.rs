@@ -4,7 +4,7 @@ use tonic_types::StatusExt as _;
 use super::*;
 use crate::access::{Access, Credential, Token, TokenHash};
 use crate::machine::{
-    AddOptions, Delete, Fingerprint, Transition, TransitionOptions, Value, WriteOptions,
+    AddOptions, Delete, Fingerprint, Key, Transition, TransitionOptions, Value, WriteOptions,
 };
 
 /// An operation as the naive model sees it: its kind, its key, and the session that it attaches the key to.
@@ -43,6 +43,22 @@ fn operation((kind, key, session): &Plain) -> Operation {
         }),
         _ => Operation::Delete(Delete { key, expect: None }),
     }
+}
+
+/// Adds a frame of these operations, and of a Read with the request id, if there is one.
+fn add(
+    frames: &mut PlainFrames,
+    operations: Vec<Operation>,
+    request_id: Option<RequestId>,
+) -> Result<(), Refusal> {
+    for operation in operations {
+        frames.operation(operation, None);
+    }
+    if request_id.is_some() {
+        frames.operation(operation(&(0, "k".into(), None)), request_id);
+    }
+    frames.end_frame();
+    Ok(())
 }
 
 fn covers(patterns: &[String], name: &str) -> bool {
@@ -98,7 +114,9 @@ proptest! {
         };
         let all = rights.all(operations.clone(), None);
         prop_assert_eq!(all.err().map(index), denied);
-        let each = rights.each(EachFrame { operations: operations.clone(), request_ids: Vec::new() });
+        let mut frames = PermittedFrames::default();
+        let each = frames.append(&Ok(rights), |frames| add(frames, operations.clone(), None));
+        prop_assert_eq!(frames.frame_count(), usize::from(denied.is_none()));
         prop_assert_eq!(each.err().map(index), denied);
         let everybody = Rights::of(None);
         prop_assert!(everybody.all(operations, None).is_ok());
@@ -111,15 +129,18 @@ fn request_ids_of_two_identities_are_never_the_same() {
         id: id.into(),
         fingerprint: Fingerprint(1),
     };
-    let rights = rights(&[]);
+    let rights = rights(&[("read", &vec!["*".into()])]);
     let own = rights.own(Some(Box::new(id("x")))).unwrap();
     assert_eq!(own.id.as_str(), "me\nx");
-    let frame = EachFrame {
-        operations: Vec::new(),
-        request_ids: vec![(0, id("x"))],
-    };
-    let permitted = rights.each(frame).ok().unwrap().into_inner();
-    assert_eq!(permitted.request_ids, [(0, *own)]);
+    let rights = Ok(rights);
+    let mut frames = PermittedFrames::default();
+    for _ in 0..2 {
+        let added = frames.append(&rights, |frames| add(frames, Vec::new(), Some(id("x"))));
+        assert!(added.is_ok());
+    }
+    // Each only once.
+    let own = *own;
+    assert_eq!(frames.into_inner().request_ids(), [own.clone(), own]);
     assert_eq!(
         Rights::of(None)
             .own(Some(Box::new(id("x"))))

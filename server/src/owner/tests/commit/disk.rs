@@ -88,7 +88,7 @@ async fn changes_not_yet_on_disk_are_limited() {
         let operations = (0..8)
             .map(|m| Operation::Write(write(&format!("{n}-{m}"), 1)))
             .collect();
-        let pending = handle.apply_each(plain(operations), quota(), soon());
+        let pending = handle.apply_each(plain(operations), Lists::new(), quota(), soon());
         waiting.push(pending.unwrap());
     }
     rest().await;
@@ -123,11 +123,12 @@ async fn a_connection_leaves_room_for_the_changes_of_others() {
     };
     let mut waiting = Vec::new();
     for n in 0..=UNSYNCED_OPERATIONS_MAX / 16 {
-        let pending = handle.apply_each(frame(&n.to_string()), greedy.clone(), soon());
+        let pending =
+            handle.apply_each(frame(&n.to_string()), Lists::new(), greedy.clone(), soon());
         waiting.push(pending.unwrap());
         rest().await;
     }
-    let refused = handle.apply_each(frame("more"), greedy.clone(), soon());
+    let refused = handle.apply_each(frame("more"), Lists::new(), greedy.clone(), soon());
     assert_eq!(
         refused.unwrap().answer().await.err(),
         Some(overloaded(
@@ -135,11 +136,11 @@ async fn a_connection_leaves_room_for_the_changes_of_others() {
             "changes of one connection not yet on disk"
         ))
     );
-    let all = |name: &str| frame(name).remove(0).operations;
+    let all = |name: &str| frame(name).into_operations();
     let refused = handle.apply_all(all("more"), None, greedy.clone(), soon());
     assert!(refused.unwrap().answer().await.is_err());
     // Others, and what is no change, find room.
-    let others = handle.apply_each(frame("others"), quota(), soon());
+    let others = handle.apply_each(frame("others"), Lists::new(), quota(), soon());
     let other = handle.apply_all(all("other"), None, quota(), soon());
     rest().await;
     journal.commit().await;
@@ -150,7 +151,7 @@ async fn a_connection_leaves_room_for_the_changes_of_others() {
     others.unwrap().answer().await.unwrap();
     other.unwrap().answer().await.unwrap();
     // What is on disk does not count any more.
-    let again = handle.apply_each(frame("more"), greedy, soon());
+    let again = handle.apply_each(frame("more"), Lists::new(), greedy, soon());
     rest().await;
     journal.commit().await;
     again.unwrap().answer().await.unwrap();

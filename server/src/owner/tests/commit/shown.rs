@@ -152,7 +152,12 @@ async fn whatever_shows_state_waits() {
     };
     is_confirmed!(journal, handle, list(list, soon())).unwrap();
     for operation in [Operation::Read(read("k")), Operation::Write(refused())] {
-        let each = handle.apply_each(plain(vec![operation.clone()]), quota(), soon());
+        let each = handle.apply_each(
+            plain(vec![operation.clone()]),
+            Lists::new(),
+            quota(),
+            soon(),
+        );
         let each = Call::of(each.unwrap().answer()).await;
         let all = handle.apply_all(vec![operation], None, quota(), soon());
         let all = Call::of(all.unwrap().answer()).await;
