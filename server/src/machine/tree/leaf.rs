@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::entry::EntryRef;
-use super::head::{common_len, head};
+use super::head::{common_len, head, touch};
 use super::node::{Child, FANOUT};
 use super::record::{self, Form, Record};
 use crate::machine::value::{Entry, Key};
@@ -375,12 +375,7 @@ impl Leaf {
     /// Reads a few bytes of each line of the processor's caches that a search for a key will look at first.
     #[inline]
     pub(super) fn touch(&self) -> u32 {
-        let heads = self
-            .heads
-            .iter()
-            .step_by(16)
-            .fold(0, |sum, head| sum ^ head);
-        heads ^ u32::from(self.bytes.first().copied().unwrap_or_default())
+        touch(&self.heads) ^ u32::from(self.bytes.first().copied().unwrap_or_default())
     }
 
     /// The index of the first key with the head of this one.

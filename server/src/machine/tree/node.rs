@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::head::{common_len, head};
+use super::head::{common_len, head, touch};
 use crate::machine::value::Key;
 
 /// Most keys of a leaf, and of a node that is not the root.
@@ -118,13 +118,8 @@ impl<T> Node<T> {
     /// Reads a few bytes of each line of the processor's caches that a search for a key will look at first.
     #[inline]
     pub(super) fn touch(&self) -> u32 {
-        let heads = self
-            .heads
-            .iter()
-            .step_by(16)
-            .fold(0, |sum, head| sum ^ head);
         let first = self.keys.first().map_or(0, |key| key.as_str().len());
-        heads ^ first as u32
+        touch(&self.heads) ^ first as u32
     }
 
     /// Inserts a key at the index where [`find`](Self::find) says.

@@ -156,15 +156,26 @@ pub(crate) fn any_frame(
 
 /// Whether a frame is atomic.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Atomic(pub(crate) bool);
+struct Atomic(bool);
+
+/// The frame by itself, if it is a common one.
+#[cfg(test)]
+pub(crate) fn whole_common_frame(message: &[u8], limits: &Limits) -> Option<Frame> {
+    let mut frames = PlainFrames::default();
+    let Atomic(atomic) = common_frame(message, limits, &mut frames)?;
+    Some(Frame {
+        operations: frames.into_operations(),
+        apply: match atomic {
+            true => Apply::All(None),
+            false => Apply::Each(Vec::new()),
+        },
+        timeout: None,
+    })
+}
 
 /// Decodes and checks a common frame, and adds it to `frames`: operations without conditions, lifetimes, request ids and
 /// timeout, and without a mistake. Returns none for any other message, of which `frames` may have a part then.
-pub(crate) fn common_frame(
-    message: &[u8],
-    limits: &Limits,
-    frames: &mut PlainFrames,
-) -> Option<Atomic> {
+fn common_frame(message: &[u8], limits: &Limits, frames: &mut PlainFrames) -> Option<Atomic> {
     let before = frames.mark();
     frames.reserve(message.len());
     let mut atomic = false;

@@ -14,7 +14,7 @@ mod scratch;
 
 pub(crate) use answers::{Answers, Pieces};
 #[cfg(test)]
-pub(crate) use decode::{Apply, Atomic, Frame, any_frame, checked_count, common_frame};
+pub(crate) use decode::{Apply, Frame, any_frame, checked_count, whole_common_frame};
 pub(crate) use decode::{Decoded, decode, decode_batch};
 pub(crate) use encode::FrameAnswer;
 

@@ -29,20 +29,6 @@ const LIMITS: Limits = Limits {
     ..Limits::DEFAULT
 };
 
-/// The frame, if the decoder written by hand takes it.
-fn common(message: &[u8]) -> Option<Frame> {
-    let mut frames = PlainFrames::default();
-    let Atomic(atomic) = common_frame(message, &LIMITS, &mut frames)?;
-    Some(Frame {
-        operations: frames.into_operations(),
-        apply: match atomic {
-            true => Apply::All(None),
-            false => Apply::Each(Vec::new()),
-        },
-        timeout: None,
-    })
-}
-
 fn value() -> impl Strategy<Value = v1::Value> {
     use v1::value::Kind;
     option::weighted(
@@ -273,7 +259,7 @@ fn the_common_frame_is_decoded_by_hand() {
         ],
         ..v1::PipelineRequest::default()
     };
-    assert!(common(&frame.encode_to_vec()).is_some());
+    assert!(whole_common_frame(&frame.encode_to_vec(), &LIMITS).is_some());
 }
 
 proptest! {
@@ -283,7 +269,7 @@ proptest! {
     fn a_common_frame_is_decoded_as_the_generated_messages_decode_it(request in request()) {
         let message = request.encode_to_vec();
         let any = any_frame(&message, &LIMITS).unwrap();
-        if let Some(common) = common(&message) {
+        if let Some(common) = whole_common_frame(&message, &LIMITS) {
             prop_assert_eq!(Ok(common), any);
         }
     }
@@ -304,7 +290,7 @@ proptest! {
                 message.truncate(cut.index(message.len()));
             }
         }
-        if let Some(common) = common(&message) {
+        if let Some(common) = whole_common_frame(&message, &LIMITS) {
             prop_assert_eq!(Ok(Ok(common)), any_frame(&message, &LIMITS));
         }
     }

@@ -9,7 +9,7 @@ use crate::config::Limits;
 use crate::machine::PlainFrames;
 use crate::rpc::arguments::BadArgument;
 use crate::rpc::frame::{
-    Apply, Atomic, Decoded, Frame, any_frame, checked_count, common_frame, decode,
+    Apply, Decoded, Frame, any_frame, checked_count, decode, whole_common_frame,
 };
 
 const LIMITS: Limits = Limits {
@@ -19,20 +19,6 @@ const LIMITS: Limits = Limits {
     max_batch_bytes: 40,
     ..Limits::DEFAULT
 };
-
-/// The frame, if the decoder written by hand takes it.
-fn common(message: &[u8]) -> Option<Frame> {
-    let mut frames = PlainFrames::default();
-    let Atomic(atomic) = common_frame(message, &LIMITS, &mut frames)?;
-    Some(Frame {
-        operations: frames.into_operations(),
-        apply: match atomic {
-            true => Apply::All(None),
-            false => Apply::Each(Vec::new()),
-        },
-        timeout: None,
-    })
-}
 
 /// The frame as a stream decodes it, behind another one.
 fn decoded(message: &[u8]) -> Result<Result<Frame, BadArgument>, DecodeError> {
@@ -90,7 +76,7 @@ fn check(input: &[u8]) -> Shape {
         return Shape::of("too many");
     }
     let any = any_frame(message, &LIMITS);
-    let common = common(message);
+    let common = whole_common_frame(message, &LIMITS);
     if let Some(common) = &common {
         assert_eq!(Ok(Ok(common)), any.as_ref().map(Result::as_ref));
     }
