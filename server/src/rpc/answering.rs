@@ -11,7 +11,7 @@ use http::Response;
 use tokio::sync::mpsc;
 use tonic::codegen::BoxFuture;
 
-use super::body::response::{self, ResponseBody};
+use super::body::response::{self, Answer, ResponseBody};
 use super::body::unread::{self, ReadBy};
 use super::call_count::CallCount;
 use super::slow_calls::SlowCall;
@@ -21,7 +21,7 @@ use crate::owner::ConnectionQuota;
 /// How many handlers, and tasks of streams, have panicked in this process.
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
-pub(super) type ResponseFuture = BoxFuture<Response<ResponseBody>, Infallible>;
+pub(super) type ResponseFuture = BoxFuture<Answer, Infallible>;
 
 /// A call that has a handler.
 pub(super) struct Begun {
@@ -69,27 +69,41 @@ impl Answering {
 }
 
 impl Future for Answering {
-    type Output = Result<Response<ResponseBody>, Infallible>;
+    type Output = Answer;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
         let this = &mut *self;
-        let response = match &mut this.response {
+        let answer = match &mut this.response {
             Some(response) => match catch(|| match &this.slow {
                 None => response.as_mut().poll(cx),
                 Some(slow) => slow.during(|| response.as_mut().poll(cx)),
             }) {
-                Ok(response) => ready!(response)?,
+                Ok(answer) => {
+                    let Ok(answer) = ready!(answer);
+                    answer
+                }
                 Err(refusal) => response::error(refusal.into()),
             },
             None => response::error(handler_panicked().into()),
         };
         unread::note_read_by(this.read_by);
         if let Some(slow) = this.slow.take() {
-            slow.end(&response);
+            slow.end(answer.code());
         }
-        let quota = this.quota.take();
-        let response = response::counted(response, this.call.take());
-        Poll::Ready(Ok(response.map(|body| body.charged_to(quota))))
+        let answer = answer.counted(this.call.take());
+        Poll::Ready(answer.charged_to(this.quota.take()))
+    }
+}
+
+/// The same call, as hyper asks for it.
+pub(crate) struct Responding(pub(super) Answering);
+
+impl Future for Responding {
+    type Output = Result<Response<ResponseBody>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = Pin::new(&mut self.0).poll(cx);
+        answer.map(|answer| Ok(answer.into_response()))
     }
 }
 
@@ -153,7 +167,7 @@ mod tests {
             slow: None,
         };
         for handler in [early, late] {
-            let Ok(response) = Answering::new(&quota, handler).await;
+            let response = Answering::new(&quota, handler).await.into_response();
             let status = Status::from_header_map(response.headers()).unwrap();
             assert_eq!(status.code(), Code::Internal);
             assert!(!status.details().is_empty(), "{status:?}");

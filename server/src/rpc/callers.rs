@@ -5,7 +5,6 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use http::HeaderValue;
 use tokio::sync::watch;
 
 use super::audit;
@@ -26,7 +25,7 @@ pub(super) struct Callers {
 
 struct LastCaller {
     /// The call's header.
-    authorization: Option<HeaderValue>,
+    authorization: Option<Box<[u8]>>,
     context: Arc<CallContext>,
 }
 
@@ -86,7 +85,7 @@ impl Callers {
         let caller = connection.caller.showing(credential, &self.access);
         let context = Arc::new(connection.for_caller(caller));
         *last = Some(LastCaller {
-            authorization: authorization.cloned(),
+            authorization: authorization.map(Box::from),
             context: Arc::clone(&context),
         });
         Ok(context)
@@ -95,14 +94,14 @@ impl Callers {
 
 impl LastCaller {
     /// Whether a call with this header has the same caller, who was looked up in the access file in use.
-    fn is(&self, authorization: Option<&HeaderValue>) -> bool {
-        self.authorization.as_ref() == authorization && self.context.caller.is_current()
+    fn is(&self, authorization: Option<&[u8]>) -> bool {
+        self.authorization.as_deref() == authorization && self.context.caller.is_current()
     }
 }
 
 /// The token in a header `Bearer TOKEN`. Source: RFC 6750, section 2.1; the scheme's capitals do not matter (RFC 9110, 11.1).
-pub(super) fn token(header: &HeaderValue) -> Option<Credential> {
-    let (scheme, token) = header.as_bytes().split_at_checked(b"Bearer ".len())?;
+pub(super) fn token(header: &[u8]) -> Option<Credential> {
+    let (scheme, token) = header.split_at_checked(b"Bearer ".len())?;
     let token = token.trim_ascii();
     (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty())
         .then(|| Credential::Token(TokenHash::of(token)))

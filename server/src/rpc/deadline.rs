@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use http::HeaderValue;
 use tokio::time::Instant;
 use tonic::{Request, Status};
 
@@ -24,20 +23,18 @@ impl Deadline {
     ///
     /// # Errors
     /// INVALID_ARGUMENT/BAD_MESSAGE if the header is there and cannot be read.
-    pub(crate) fn from_header(header: Option<&HeaderValue>) -> Result<Self, Status> {
+    pub(crate) fn from_header(header: Option<&[u8]>) -> Result<Self, Status> {
         let begun = Instant::now();
         let Some(header) = header else {
             return Ok(Self { begun, at: None });
         };
-        let timeout = header
-            .to_str()
-            .ok()
-            .and_then(parse_timeout)
-            .ok_or_else(|| {
-                bad_message(format!(
-                    "grpc-timeout is {header:?}, but must be 1 to 8 digits and one of H M S m u n"
-                ))
-            })?;
+        let text = str::from_utf8(header).ok();
+        let timeout = text.and_then(parse_timeout).ok_or_else(|| {
+            bad_message(format!(
+                "grpc-timeout is \"{}\", but must be 1 to 8 digits and one of H M S m u n",
+                header.escape_ascii()
+            ))
+        })?;
         let answer_within = timeout - answer_margin(timeout);
         Ok(Self {
             begun,
@@ -130,8 +127,7 @@ mod tests {
             (Some("1S"), Some(990), 990),
             (Some("1M"), Some(59_990), 3_000),
         ] {
-            let header = timeout.map(HeaderValue::from_static);
-            let deadline = Deadline::from_header(header.as_ref()).unwrap();
+            let deadline = Deadline::from_header(timeout.map(str::as_bytes)).unwrap();
             let at = |millis| now + Duration::from_millis(millis);
             assert_eq!(deadline.or_never(), stream.map(at), "{timeout:?}");
             assert_eq!(deadline.or_max(&max), at(call), "{timeout:?}");

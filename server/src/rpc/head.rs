@@ -1,12 +1,13 @@
 //! The head of a request: what is looked at before anything of its body is.
 
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{Method, Response, StatusCode};
+use soloist_http2 as http2;
 use tokio::time::Instant;
 use tonic::Status;
 
 use super::answering::{Begun, ResponseFuture};
-use super::body::response::{self, ResponseBody};
+use super::body::response::{self, Answer, ResponseBody};
 use super::body::unread::ReadBy;
 use super::call_count::CallCount;
 use super::deadline::Deadline;
@@ -41,17 +42,46 @@ impl<'a> Head<'a> {
         if parts.method != Method::POST {
             return Err(not_grpc(StatusCode::METHOD_NOT_ALLOWED));
         }
-        let fields = HeaderFields::of(&parts.headers);
+        Self::check(parts.uri.path(), HeaderFields::of(&parts.headers), quota)
+    }
+
+    /// Reads the head of a request that the own transport has read, with this path. None if it has fields that it must not have.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    #[allow(clippy::result_large_err, reason = "as above")]
+    #[inline]
+    pub(super) fn of_http2(
+        path: &'a str,
+        head: &http2::Head<'a>,
+        quota: &ConnectionQuota,
+    ) -> Option<Result<Self, Begun>> {
+        let fields = HeaderFields::of_head(head)?;
+        Some(match head.method() {
+            http2::Method::Post => Self::check(path, fields, quota),
+            http2::Method::Connect | http2::Method::Other => {
+                Err(not_grpc(StatusCode::METHOD_NOT_ALLOWED))
+            }
+        })
+    }
+
+    /// What holds for every call, whatever has read its head.
+    #[allow(clippy::result_large_err, reason = "as above")]
+    #[inline]
+    fn check(
+        path: &'a str,
+        fields: HeaderFields<'a>,
+        quota: &ConnectionQuota,
+    ) -> Result<Self, Begun> {
         if !is_grpc(fields.content_type) {
             return Err(not_grpc(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
-        let path = parts.uri.path();
         let names = path.strip_prefix('/').and_then(|path| path.split_once('/'));
         let method = names.map_or(metrics::Method::UNKNOWN, |(service, method)| {
             metrics::Method::of(service, method)
         });
         let refused = |status| refused(status, CallCount::begin(method, Instant::now()));
-        if let Some(encoding) = fields.encoding.filter(|encoding| *encoding != "identity") {
+        if let Some(encoding) = fields.encoding.filter(|encoding| *encoding != b"identity") {
             return Err(refused(unknown_encoding(encoding)));
         }
         if let Err(full) = quota.check_call() {
@@ -110,8 +140,9 @@ pub(super) fn grpc_error(status: Status) -> ResponseFuture {
 fn not_grpc(status: StatusCode) -> Begun {
     let mut response = Response::new(ResponseBody::default());
     *response.status_mut() = status;
+    let answer = Answer::from(response);
     Begun {
-        response: Box::pin(async { Ok(response) }),
+        response: Box::pin(async { Ok(answer) }),
         read_by: ReadBy::Never,
         call: None,
         slow: None,
@@ -120,8 +151,8 @@ fn not_grpc(status: StatusCode) -> Begun {
 
 /// Whether the content-type is `application/grpc`, optionally followed by `+proto`, or by a parameter. Source: gRPC over
 /// HTTP/2, "Content-Type".
-fn is_grpc(content_type: Option<&HeaderValue>) -> bool {
-    let rest = content_type.and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"));
+fn is_grpc(content_type: Option<&[u8]>) -> bool {
+    let rest = content_type.and_then(|value| value.strip_prefix(b"application/grpc"));
     rest.is_some_and(|rest| {
         let rest = rest.strip_prefix(b"+proto").unwrap_or(rest);
         rest.is_empty() || rest.starts_with(b";")

@@ -17,7 +17,7 @@ use tower_service::Service as _;
 use super::answering::ResponseFuture;
 use super::body::framing::{CheckedBody, MessageCount};
 use super::body::incoming::RequestBody;
-use super::body::response::ResponseBody;
+use super::body::response::{Answer, ResponseBody};
 use super::body::until_end::UntilEnd;
 use super::deadline::Deadline;
 use super::health::HealthByTheBook;
@@ -156,8 +156,9 @@ fn until_end(
 ) -> ResponseFuture {
     Box::pin(async move {
         let body = |body| Body::new(UntilEnd::new(body, deadline.or_never(), drain));
-        Ok(response
+        let response = response
             .await?
-            .map(|stream| ResponseBody::from(body(stream)).waiting_for_room()))
+            .map(|stream| ResponseBody::from(body(stream)).waiting_for_room());
+        Ok(Answer::from(response))
     })
 }

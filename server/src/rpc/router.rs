@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::Request;
 use prost::Message;
 use soloist::server::admin_server::{self, AdminServer};
 use soloist::server::machines_server::{self, MachinesServer};
 use soloist::server::sessions_server::{self, SessionsServer};
 use soloist::server::state_server;
+use soloist_http2 as http2;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
@@ -20,7 +21,9 @@ use super::answering::{Answering, Begun, ResponseFuture};
 use super::body::framing::{CheckedBody, MessageCount};
 use super::body::incoming::RequestBody;
 use super::body::request::{RequestMessages, only_message};
-use super::body::response::{self, ResponseBody};
+use super::body::response::{self, Answer, ResponseBody};
+use super::body::unread::ReadBy;
+use super::call_count::CallCount;
 use super::callers::Callers;
 use super::context::CallContext;
 use super::deadline::Deadline;
@@ -122,95 +125,6 @@ impl Router {
         &self.context.quota
     }
 
-    /// Calls of `soloist.v1.State`. They are the hot path, so they are dispatched here, without a service of tonic's: see
-    /// [`response`] for what that would cost.
-    fn call_state(
-        &self,
-        method: &str,
-        context: Arc<CallContext>,
-        deadline: Deadline,
-        headers: &HeaderMap,
-        body: RequestBody,
-    ) -> ResponseFuture {
-        match method {
-            "Read" => read(
-                context,
-                deadline,
-                body,
-                |context, read, deadline| async move { state::read(&context, read, deadline).await },
-            ),
-            "Write" => unary(
-                context,
-                deadline,
-                body,
-                |context, write, deadline| async move { state::write(&context, write, deadline).await },
-            ),
-            "Add" => unary(
-                context,
-                deadline,
-                body,
-                |context, add, deadline| async move { state::add(&context, add, deadline).await },
-            ),
-            "Transition" => unary(
-                context,
-                deadline,
-                body,
-                |context, transition, deadline| async move {
-                    state::transition(&context, transition, deadline).await
-                },
-            ),
-            "Delete" => unary(
-                context,
-                deadline,
-                body,
-                |context, delete, deadline| async move {
-                    state::delete(&context, delete, deadline).await
-                },
-            ),
-            "DeletePrefix" => unary(
-                context,
-                deadline,
-                body,
-                |context, delete, deadline| async move {
-                    state::delete_prefix(&context, delete, deadline).await
-                },
-            ),
-            "Batch" => one_message(
-                context,
-                deadline,
-                body,
-                |context, batch, deadline| async move {
-                    let deadline = deadline.or_max(&context.limits);
-                    let answer = state::batch(&context, &batch, deadline).await?;
-                    let len = answer.encoded_len();
-                    Ok(response::one(answer, len))
-                },
-            ),
-            "List" => read(
-                context,
-                deadline,
-                body,
-                |context, list, deadline| async move { state::list(&context, list, deadline).await },
-            ),
-            "Watch" => one_message(
-                context,
-                deadline,
-                body,
-                |context, watch, deadline| async move {
-                    let watch = decode(watch)?;
-                    let quota = context.quota.clone();
-                    let messages = state::watch(&context, watch, deadline).await?;
-                    Ok(response::stream(messages, quota))
-                },
-            ),
-            "Pipeline" => pipeline(&context, deadline, headers, body),
-            _ => {
-                let path = format!("/{}/{method}", state_server::SERVICE_NAME);
-                grpc_error(unknown_method(&path).into())
-            }
-        }
-    }
-
     /// A call of a service that tonic generates. Its deadline counts from now on, and its body is checked while the service
     /// reads it.
     fn call_tonic(
@@ -234,7 +148,93 @@ impl Router {
             CheckedBody::new(body, MessageCount::One, limit, arrive_by)
                 .charged_to(self.context.quota.clone())
         }));
-        Box::pin(async { Ok(response.await?.map(ResponseBody::from)) })
+        Box::pin(async { Ok(Answer::from(response.await?.map(ResponseBody::from))) })
+    }
+}
+
+/// Calls of `soloist.v1.State`. They are the hot path, so they are dispatched here, without a service of tonic's: see
+/// [`response`] for what that would cost.
+fn call_state(
+    method: &str,
+    context: Arc<CallContext>,
+    deadline: Deadline,
+    slow_frames: Option<Arc<SlowFrames>>,
+    body: RequestBody,
+) -> ResponseFuture {
+    match method {
+        "Read" => read(
+            context,
+            deadline,
+            body,
+            |context, read, deadline| async move { state::read(&context, read, deadline).await },
+        ),
+        "Write" => unary(
+            context,
+            deadline,
+            body,
+            |context, write, deadline| async move { state::write(&context, write, deadline).await },
+        ),
+        "Add" => unary(
+            context,
+            deadline,
+            body,
+            |context, add, deadline| async move { state::add(&context, add, deadline).await },
+        ),
+        "Transition" => unary(
+            context,
+            deadline,
+            body,
+            |context, transition, deadline| async move {
+                state::transition(&context, transition, deadline).await
+            },
+        ),
+        "Delete" => unary(
+            context,
+            deadline,
+            body,
+            |context, delete, deadline| async move { state::delete(&context, delete, deadline).await },
+        ),
+        "DeletePrefix" => unary(
+            context,
+            deadline,
+            body,
+            |context, delete, deadline| async move {
+                state::delete_prefix(&context, delete, deadline).await
+            },
+        ),
+        "Batch" => one_message(
+            context,
+            deadline,
+            body,
+            |context, batch, deadline| async move {
+                let deadline = deadline.or_max(&context.limits);
+                let answer = state::batch(&context, &batch, deadline).await?;
+                let len = answer.encoded_len();
+                Ok(response::one(answer, len))
+            },
+        ),
+        "List" => read(
+            context,
+            deadline,
+            body,
+            |context, list, deadline| async move { state::list(&context, list, deadline).await },
+        ),
+        "Watch" => one_message(
+            context,
+            deadline,
+            body,
+            |context, watch, deadline| async move {
+                let watch = decode(watch)?;
+                let quota = context.quota.clone();
+                let messages = state::watch(&context, watch, deadline).await?;
+                Ok(response::stream(messages, quota))
+            },
+        ),
+        "Pipeline" => pipeline(&context, deadline, slow_frames, body),
+        _ => {
+            let path = format!("/{}/{method}", state_server::SERVICE_NAME);
+            grpc_error(unknown_method(&path).into())
+        }
     }
 }
 
@@ -299,7 +299,7 @@ fn one_message<F>(
     serve: impl FnOnce(Arc<CallContext>, Bytes, Deadline) -> F + Send + 'static,
 ) -> ResponseFuture
 where
-    F: Future<Output = Result<Response<ResponseBody>, Status>> + Send,
+    F: Future<Output = Result<Answer, Status>> + Send,
 {
     let limits = &context.limits;
     let arrive_by = Some(deadline.or_max(limits));
@@ -317,7 +317,7 @@ where
 fn pipeline(
     context: &CallContext,
     deadline: Deadline,
-    headers: &HeaderMap,
+    slow: Option<Arc<SlowFrames>>,
     body: RequestBody,
 ) -> ResponseFuture {
     let limits = &context.limits;
@@ -326,7 +326,6 @@ fn pipeline(
         .charged_to(context.quota.clone())
         .message_timeout(limits.max_deadline);
     let messages = RequestMessages::new(body);
-    let slow = SlowFrames::of(context, headers);
     let answers = state::pipeline(context, messages, deadline, slow);
     let response = response::stream(answers, context.quota.clone());
     Box::pin(async { Ok(response) })
@@ -340,7 +339,79 @@ impl ClientRouter {
             router.route(callers.as_ref(), request)
         })
     }
+
+    /// Begins a call of a method of State with one answer, whose head the own transport has read. None if the call has to be begun
+    /// with a request: if it is malformed, or slow calls are logged, which takes more headers.
+    pub(super) fn begin_unary(
+        &self,
+        method: &'static UnaryMethod,
+        head: &http2::Head<'_>,
+    ) -> Option<Result<UnaryCall, Answering>> {
+        let context = &self.router.context;
+        if context.slow_call.is_some() {
+            return None;
+        }
+        let head = match Head::of_http2(method.path, head, &context.quota)? {
+            Ok(head) => head,
+            Err(begun) => return Some(Err(Answering::new(&context.quota, || begun))),
+        };
+        let call = head.count();
+        let admitted = self
+            .router
+            .admit(head.service, self.callers.as_ref(), &head.fields);
+        Some(match admitted {
+            Ok(context) => Ok(UnaryCall {
+                method: method.name,
+                deadline: head.deadline,
+                read_by: head.read_by(&context.limits),
+                context,
+                call,
+            }),
+            Err(refusal) => Err(Answering::new(&context.quota, || {
+                refused(refusal.into(), call)
+            })),
+        })
+    }
 }
+
+/// A method of State with one request and one answer.
+pub(crate) struct UnaryMethod {
+    pub(crate) path: &'static str,
+    name: &'static str,
+}
+
+/// A call of such a method, whose request has not come.
+pub(crate) struct UnaryCall {
+    method: &'static str,
+    context: Arc<CallContext>,
+    deadline: Deadline,
+    read_by: ReadBy,
+    call: Option<CallCount>,
+}
+
+impl UnaryCall {
+    /// Goes on with the call when its request comes.
+    pub(crate) fn answer(self, body: RequestBody) -> Answering {
+        let quota = self.context.quota.clone();
+        Answering::new(&quota, || Begun {
+            response: call_state(self.method, self.context, self.deadline, None, body),
+            read_by: self.read_by,
+            call: self.call,
+            slow: None,
+        })
+    }
+}
+
+macro_rules! unary_methods {
+    ($($name:literal)*) => {
+        [$(UnaryMethod { path: concat!("/soloist.v1.State/", $name), name: $name }),*]
+    };
+}
+
+/// The methods of State that have one answer.
+pub(crate) static UNARY_METHODS: [UnaryMethod; 8] = unary_methods!(
+    "Read" "Write" "Add" "Transition" "Delete" "DeletePrefix" "Batch" "List"
+);
 
 impl Router {
     /// Finds the handler of a request.
@@ -372,7 +443,8 @@ impl Router {
         });
         let response = match (service, method_name) {
             (state_server::SERVICE_NAME, method) => {
-                self.call_state(method, context, deadline, &parts.headers, body)
+                let slow_frames = SlowFrames::of(&context, &parts.headers);
+                call_state(method, context, deadline, slow_frames, body)
             }
             (
                 machines_server::SERVICE_NAME,

@@ -7,12 +7,14 @@ use std::sync::{Arc, OnceLock};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::Service;
+use soloist_http2::Head;
 use tokio::sync::watch;
 
-use super::answering::Answering;
+use super::answering::{Answering, Responding};
 use super::body::incoming::RequestBody;
 use super::body::response::ResponseBody;
 use super::router::{ClientRouter, Router, ShownCertificate};
+pub(crate) use super::router::{UNARY_METHODS, UnaryCall, UnaryMethod};
 use super::standby::{Client, Forward, Standby};
 use crate::access::{Credential, certificate_names};
 pub(crate) use crate::owner::{CallGuard, ConnectionQuota, QuotaGuard};
@@ -116,10 +118,10 @@ pub(crate) struct NodeClient {
 impl Service<Request<Incoming>> for ClientServices {
     type Response = Response<ResponseBody>;
     type Error = Infallible;
-    type Future = Answering;
+    type Future = Responding;
 
-    fn call(&self, request: Request<Incoming>) -> Answering {
-        self.begin(request.map(RequestBody::from))
+    fn call(&self, request: Request<Incoming>) -> Responding {
+        Responding(self.begin(request.map(RequestBody::from)))
     }
 }
 
@@ -129,6 +131,25 @@ impl ClientServices {
         match self {
             Self::Store(router) => router.call(request),
             Self::Node(node) => node.call(request),
+        }
+    }
+}
+
+impl ClientServices {
+    /// Begins a call of a method of State with one answer, whose request has not come. None if it has to be begun with a request.
+    pub(crate) fn begin_unary(
+        &self,
+        method: &'static UnaryMethod,
+        head: &Head<'_>,
+    ) -> Option<Result<UnaryCall, Answering>> {
+        self.store()?.begin_unary(method, head)
+    }
+
+    /// The services of the store. None while the node does not own it.
+    fn store(&self) -> Option<&ClientRouter> {
+        match self {
+            Self::Store(router) => Some(router),
+            Self::Node(node) => node.store.get(),
         }
     }
 }

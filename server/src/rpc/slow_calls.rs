@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::{HeaderMap, Response};
+use http::HeaderMap;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use tracing::warn;
@@ -51,10 +51,9 @@ impl SlowCall {
         self.times.during(poll)
     }
 
-    /// Ends the call with this response.
-    pub(super) fn end<B>(mut self, response: &Response<B>) {
-        let status = response.headers().get(Status::GRPC_STATUS);
-        self.code = status.map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+    /// Ends the call with this status: OK if it comes with the end of the answer.
+    pub(super) fn end(mut self, code: Option<Code>) {
+        self.code = code.unwrap_or(Code::Ok);
     }
 }
 

@@ -240,7 +240,8 @@ impl Standby {
                     Method::Unary | Method::Unknown => response.map(ResponseBody::from),
                     Method::Stream => response.map(until(|| draining().into())),
                     Method::Pipeline => response.map(until(|| broken(SHUTS_DOWN))),
-                },
+                }
+                .into(),
                 Err(NotForwarded::NotConnected) => {
                     response::error(not_owner(&node.borrow()).into())
                 }

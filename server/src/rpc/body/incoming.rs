@@ -17,6 +17,8 @@ pub(crate) enum RequestBody {
     Hyper(Incoming),
     /// Of a connection that the server's own transport serves.
     Piped(PipedBody),
+    /// The same, if it came whole with the head of its call; empty once it was read.
+    Whole(Bytes),
 }
 
 /// Why a body is not whole.
@@ -73,6 +75,8 @@ impl Body for RequestBody {
             Self::Piped(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map_err(RequestBodyError::Piped),
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
         }
     }
 
@@ -80,6 +84,7 @@ impl Body for RequestBody {
         match self {
             Self::Hyper(body) => body.is_end_stream(),
             Self::Piped(body) => body.is_end_stream(),
+            Self::Whole(bytes) => bytes.is_empty(),
         }
     }
 
@@ -87,6 +92,7 @@ impl Body for RequestBody {
         match self {
             Self::Hyper(body) => body.size_hint(),
             Self::Piped(body) => body.size_hint(),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }
     }
 }

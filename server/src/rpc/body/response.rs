@@ -110,19 +110,105 @@ impl Buf for UnreadBytes {
     }
 }
 
-/// The response with one message of `len` encoded bytes, and status OK.
-pub(crate) fn one(message: impl Message, len: usize) -> Response<ResponseBody> {
+/// What a call is answered with.
+pub(crate) enum Answer {
+    /// One message, and status OK: nearly all answers. The own transport sends it as it is.
+    One(OneMessage),
+    /// Any other response. In a box, because answers are moved often.
+    Other(Box<Response<ResponseBody>>),
+}
+
+/// An answer with one message, and status OK.
+pub(crate) struct OneMessage {
+    bytes: Bytes,
+    /// None before the call is answered.
+    quota: Option<ConnectionQuota>,
+}
+
+impl OneMessage {
+    /// The message, in the framing of gRPC.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The body with this message, which is charged while it is on its way.
+    pub(crate) fn into_body(self) -> ResponseBody {
+        ResponseBody::from(Content::One(self.bytes)).charged_to(self.quota)
+    }
+}
+
+impl Answer {
+    /// The response with this answer.
+    pub(crate) fn into_response(self) -> Response<ResponseBody> {
+        match self {
+            Self::One(message) => response(message.into_body()),
+            Self::Other(response) => *response,
+        }
+    }
+
+    /// Its status, if it is known before the end.
+    pub(crate) fn code(&self) -> Option<Code> {
+        match self {
+            Self::One(_) => Some(Code::Ok),
+            Self::Other(response) => {
+                let status = response.headers().get(Status::GRPC_STATUS);
+                status.map(|code| Code::from_bytes(code.as_bytes()))
+            }
+        }
+    }
+
+    /// The same answer, charged to `quota`, if there is one.
+    pub(crate) fn charged_to(self, quota: Option<ConnectionQuota>) -> Self {
+        match self {
+            Self::One(message) => Self::One(OneMessage { quota, ..message }),
+            Self::Other(mut response) => {
+                response.body_mut().quota = quota;
+                Self::Other(response)
+            }
+        }
+    }
+
+    /// The same answer, whose call is counted at its end: now, or with the trailers of a stream.
+    pub(crate) fn counted(mut self, call: Option<CallCount>) -> Self {
+        let Some(call) = call else {
+            return self;
+        };
+        match &mut self {
+            Self::One(_) => call.end(Code::Ok),
+            Self::Other(response) => {
+                if let Some(call) = call.end_with(response.headers())
+                    && let Content::Other(other) = &mut response.body_mut().content
+                {
+                    other.call = Some(call);
+                }
+            }
+        }
+        self
+    }
+}
+
+impl From<Response<ResponseBody>> for Answer {
+    fn from(response: Response<ResponseBody>) -> Self {
+        Self::Other(Box::new(response))
+    }
+}
+
+/// The answer with one message of `len` encoded bytes, and status OK.
+pub(crate) fn one(message: impl Message, len: usize) -> Answer {
     // Of exactly this length, because a full vector becomes `Bytes` without another allocation.
     let mut buf = Vec::with_capacity(PREFIX_BYTES + len);
     message.put(&mut buf);
-    response(Content::One(buf.into()))
+    Answer::One(OneMessage {
+        bytes: buf.into(),
+        quota: None,
+    })
 }
 
 /// The response with a stream of messages and the status after them.
 ///
 /// While `quota` has no room, messages are sent one by one. HTTP/2 then takes two of a stream at most that its client does not
 /// read. They do not wait for room: that would let a stream that is not read hold up the others of its connection.
-pub(crate) fn stream<S, M>(messages: S, quota: ConnectionQuota) -> Response<ResponseBody>
+pub(crate) fn stream<S, M>(messages: S, quota: ConnectionQuota) -> Answer
 where
     S: Stream<Item = Result<M, Status>> + Send + 'static,
     M: Put + 'static,
@@ -132,36 +218,19 @@ where
         quota,
         end: End::NotYet,
     };
-    response(Content::other(tonic::body::Body::new(body)))
+    response(Content::other(tonic::body::Body::new(body)).into()).into()
 }
 
 /// The response without a message, only a status.
-pub(crate) fn error(status: Status) -> Response<ResponseBody> {
-    status.into_http()
+pub(crate) fn error(status: Status) -> Answer {
+    let response: Response<ResponseBody> = status.into_http();
+    response.into()
 }
 
-/// The same response, whose call is counted at its end: now, or with the trailers of a stream.
-pub(crate) fn counted(
-    mut response: Response<ResponseBody>,
-    call: Option<CallCount>,
-) -> Response<ResponseBody> {
-    let Some(call) = call else {
-        return response;
-    };
-    if let Content::One(_) = response.body().content {
-        call.end(Code::Ok);
-    } else if let Some(call) = call.end_with(response.headers())
-        && let Content::Other(other) = &mut response.body_mut().content
-    {
-        other.call = Some(call);
-    }
-    response
-}
-
-fn response(content: Content) -> Response<ResponseBody> {
+fn response(body: ResponseBody) -> Response<ResponseBody> {
     let mut headers = HeaderMap::with_capacity(1);
     headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
-    let mut response = Response::new(content.into());
+    let mut response = Response::new(body);
     *response.headers_mut() = headers;
     response
 }

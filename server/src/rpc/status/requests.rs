@@ -1,6 +1,5 @@
 //! The request itself is wrong, whatever is in the store.
 
-use http::HeaderValue;
 use soloist::codec;
 use soloist::v1::error::Reason;
 use tonic::metadata::MetadataValue;
@@ -84,11 +83,8 @@ pub(crate) fn unknown_method(path: &str) -> Refusal {
 /// The messages of a request are compressed, which this server does not support. Source of the header
 /// grpc-accept-encoding: gRPC compression, "Test cases".
 #[must_use]
-pub(crate) fn unknown_encoding(encoding: &HeaderValue) -> Status {
-    let encoding = cut(
-        encoding.as_bytes().escape_ascii().to_string(),
-        METADATA_BYTES,
-    );
+pub(crate) fn unknown_encoding(encoding: &[u8]) -> Status {
+    let encoding = cut(encoding.escape_ascii().to_string(), METADATA_BYTES);
     let mut status = Refusal::new(
         Code::Unimplemented,
         Reason::UnknownEncoding,

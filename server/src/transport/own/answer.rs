@@ -9,11 +9,12 @@ use soloist_http2::HeaderBlock;
 use tonic::Status;
 
 /// The head of an answer with messages.
-static GRPC: LazyLock<HeaderBlock> =
+pub(super) static GRPC: LazyLock<HeaderBlock> =
     LazyLock::new(|| HeaderBlock::new([(":status", "200"), ("content-type", "application/grpc")]));
 
 /// The trailers of an answer without an error.
-static OK: LazyLock<HeaderBlock> = LazyLock::new(|| HeaderBlock::new([("grpc-status", "0")]));
+pub(super) static OK: LazyLock<HeaderBlock> =
+    LazyLock::new(|| HeaderBlock::new([("grpc-status", "0")]));
 
 /// The head of an answer.
 pub(super) fn head(parts: &Parts) -> Cow<'static, HeaderBlock> {

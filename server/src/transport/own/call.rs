@@ -2,24 +2,25 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Buf as _;
+use bytes::{Buf as _, Bytes};
 use http_body::{Body as _, Frame};
 use soloist_http2::{Connection, ErrorCode, Gone, StreamKey};
 
-use super::answer;
+use super::answer::{self, GRPC, OK};
 use crate::rpc::answering::Answering;
-use crate::rpc::body::pipe::PipeFeed;
-use crate::rpc::body::response::{ResponseBody, UnreadBytes};
+use crate::rpc::body::incoming::RequestBody;
+use crate::rpc::body::pipe::{PipeFeed, pipe};
+use crate::rpc::body::response::{Answer, OneMessage, ResponseBody, UnreadBytes};
 use crate::rpc::body::unread::UnreadAnswer;
-use crate::rpc::services::CallGuard;
+use crate::rpc::services::{CallGuard, UnaryCall};
 
 /// A call that is open.
 pub(super) struct Call {
     stream: StreamKey,
-    /// What the call reads its request from.
-    feed: PipeFeed,
+    /// What the call reads its request from, if that did not come whole with its head.
+    feed: Option<PipeFeed>,
     stage: Stage,
     unread: UnreadAnswer,
     /// Counts the call for as long as it is open.
@@ -28,6 +29,8 @@ pub(super) struct Call {
 
 /// How far a call is.
 enum Stage {
+    /// Its request has not come. None while the stage changes.
+    Head(Option<UnaryCall>),
     /// Its handler runs.
     Handler(Answering),
     /// Its head was sent.
@@ -39,10 +42,11 @@ enum Stage {
 }
 
 impl Call {
+    /// A call whose handler reads the request from what `feed` is fed, if it reads any.
     pub(super) fn new(
         stream: StreamKey,
-        feed: PipeFeed,
         answering: Answering,
+        feed: Option<PipeFeed>,
         counted: CallGuard,
     ) -> Self {
         Self {
@@ -54,12 +58,55 @@ impl Call {
         }
     }
 
+    /// A call with one message, which most likely comes with its head.
+    pub(super) fn of_head(stream: StreamKey, unary: UnaryCall, counted: CallGuard) -> Self {
+        Self {
+            stream,
+            feed: None,
+            stage: Stage::Head(Some(unary)),
+            unread: UnreadAnswer::NEW,
+            _counted: counted,
+        }
+    }
+
+    /// Takes a whole request, if nothing of it has come. Returns whether it has.
+    pub(super) fn take_whole(&mut self, request: &[u8]) -> bool {
+        let Stage::Head(Some(_)) = self.stage else {
+            return false;
+        };
+        let body = RequestBody::Whole(Bytes::copy_from_slice(request));
+        self.handle(body);
+        true
+    }
+
+    /// What the request is fed to. None if nobody reads it. `waker` is that of the call.
+    pub(super) fn feed(&mut self, waker: &Waker) -> Option<&PipeFeed> {
+        if let Stage::Head(Some(_)) = self.stage {
+            let (feed, body) = pipe(waker.clone());
+            self.feed = Some(feed);
+            self.handle(body.into());
+        }
+        self.feed.as_ref()
+    }
+
+    /// Lets the handler begin.
+    fn handle(&mut self, body: RequestBody) {
+        if let Stage::Head(unary) = &mut self.stage
+            && let Some(unary) = unary.take()
+        {
+            self.stage = Stage::Handler(unary.answer(body));
+        }
+    }
+
     pub(super) fn stream(&self) -> StreamKey {
         self.stream
     }
 
-    pub(super) fn feed(&self) -> &PipeFeed {
-        &self.feed
+    /// Ends what the request is read from, because the client does not need the call any more.
+    pub(super) fn cancel(&self) {
+        if let Some(feed) = &self.feed {
+            feed.cancel();
+        }
     }
 
     /// Goes on with the call, as far as it gets. Resolves when it has ended: its stream is closed then.
@@ -76,7 +123,9 @@ impl Call {
             Poll::Ready(Ok(()) | Err(Gone)) => Poll::Ready(()),
         };
         // What the call has read, in this poll or in another task since.
-        core.consumed(self.stream, self.feed.take_read());
+        if let Some(feed) = &self.feed {
+            core.consumed(self.stream, feed.take_read());
+        }
         ended
     }
 
@@ -94,8 +143,24 @@ impl Call {
     fn go_on(&mut self, core: &mut Connection, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
         loop {
             match &mut self.stage {
+                // It comes in parts.
+                Stage::Head(_) => {
+                    self.feed(cx.waker());
+                }
                 Stage::Handler(answering) => {
-                    let Ok(response) = ready!(Pin::new(answering).poll(cx));
+                    let response = match ready!(Pin::new(answering).poll(cx)) {
+                        Answer::One(message) => match self.send_one(&message, core)? {
+                            true => return Poll::Ready(Ok(())),
+                            false => {
+                                self.stage = Stage::Body {
+                                    body: message.into_body(),
+                                    unsent: None,
+                                };
+                                continue;
+                            }
+                        },
+                        Answer::Other(response) => response,
+                    };
                     let (parts, body) = response.into_parts();
                     let head = answer::head(&parts);
                     if body.is_end_stream() {
@@ -132,6 +197,17 @@ impl Call {
                 }
             }
         }
+    }
+
+    /// Sends a whole answer, or only its head if there is no room for all of it. Returns whether it was all.
+    fn send_one(&self, message: &OneMessage, core: &mut Connection) -> Result<bool, Gone> {
+        let bytes = message.bytes();
+        if core.has_room(self.stream, bytes.len())? {
+            core.respond(self.stream, &GRPC, bytes, &OK)?;
+            return Ok(true);
+        }
+        core.send_head(self.stream, &GRPC)?;
+        Ok(false)
     }
 }
 

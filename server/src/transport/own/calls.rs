@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use http::HeaderMap;
-use soloist_http2::{Connection, ErrorCode, Head, StreamKey, Then};
+use soloist_http2::{Connection, ErrorCode, Head, Route, StreamKey, Then};
 
 use super::call::Call;
 use super::ready::{Place, Ready};
 use super::request::{self, Malformed};
 use crate::rpc::body::incoming::RequestBody;
 use crate::rpc::body::pipe::pipe;
-use crate::rpc::services::{ClientServices, ConnectionQuota};
+use crate::rpc::services::{ClientServices, ConnectionQuota, UNARY_METHODS};
 
 /// See the [module](self).
 pub(super) struct Calls {
@@ -56,7 +56,6 @@ impl Calls {
         head: &Head<'_>,
         then: Then,
     ) -> Result<(), Malformed> {
-        let request = request::request(head)?;
         let place = stream.slot();
         while self.slots.len() <= place {
             let place = Place::new(self.slots.len(), &self.ready);
@@ -66,24 +65,41 @@ impl Calls {
                 place,
             });
         }
-        let (feed, body) = pipe(self.slots[place].waker.clone());
-        if then == Then::End {
-            feed.finish(None);
-        }
-        let request = request.map(|()| RequestBody::from(body));
-        let answering = self.services.begin(request);
-        let call = Call::new(stream, feed, answering, self.quota.call());
+        let unary = head
+            .route()
+            .and_then(|Route(at)| UNARY_METHODS.get(usize::from(at)));
+        let unary = unary.and_then(|method| self.services.begin_unary(method, head));
+        let call = match unary {
+            Some(Ok(unary)) => Call::of_head(stream, unary, self.quota.call()),
+            Some(Err(refused)) => Call::new(stream, refused, None, self.quota.call()),
+            None => {
+                let request = request::request(head)?;
+                let (feed, body) = pipe(self.slots[place].waker.clone());
+                let answering = self
+                    .services
+                    .begin(request.map(|()| RequestBody::from(body)));
+                Call::new(stream, answering, Some(feed), self.quota.call())
+            }
+        };
         self.slots[place].call = Some(call);
+        if then == Then::End {
+            self.data(stream, &[], then);
+        }
         self.note(place);
         Ok(())
     }
 
     /// Adds to the request of a call. Returns how many bytes nobody will read.
     pub(super) fn data(&mut self, stream: StreamKey, data: &[u8], then: Then) -> usize {
-        let Some(call) = self.get(stream) else {
+        let Some((call, waker)) = self.get(stream) else {
             return data.len();
         };
-        let feed = call.feed();
+        if then == Then::End && call.take_whole(data) {
+            return data.len();
+        }
+        let Some(feed) = call.feed(waker) else {
+            return data.len();
+        };
         let is_read = data.is_empty() || feed.feed(data);
         if then == Then::End {
             feed.finish(None);
@@ -93,8 +109,10 @@ impl Calls {
 
     /// Ends the request of a call with trailers.
     pub(super) fn trailers(&mut self, stream: StreamKey, trailers: HeaderMap) {
-        if let Some(call) = self.get(stream) {
-            call.feed().finish(Some(trailers));
+        if let Some((call, waker)) = self.get(stream)
+            && let Some(feed) = call.feed(waker)
+        {
+            feed.finish(Some(trailers));
         }
     }
 
@@ -107,11 +125,11 @@ impl Calls {
 
     /// Drops a call whose stream was closed.
     pub(super) fn reset(&mut self, stream: StreamKey, code: ErrorCode) {
-        let Some(call) = self.get(stream) else {
+        let Some((call, _)) = self.get(stream) else {
             return;
         };
         if matches!(code, ErrorCode::NO_ERROR | ErrorCode::CANCEL) {
-            call.feed().cancel();
+            call.cancel();
         }
         self.slots[stream.slot()].call = None;
     }
@@ -142,9 +160,11 @@ impl Calls {
         self.due = due;
     }
 
-    fn get(&self, stream: StreamKey) -> Option<&Call> {
-        let call = self.slots.get(stream.slot())?.call.as_ref()?;
-        (call.stream() == stream).then_some(call)
+    /// The call of a stream, and its waker.
+    fn get(&mut self, stream: StreamKey) -> Option<(&mut Call, &Waker)> {
+        let slot = self.slots.get_mut(stream.slot())?;
+        let call = slot.call.as_mut()?;
+        (call.stream() == stream).then_some((call, &slot.waker))
     }
 
     fn note(&mut self, place: usize) {

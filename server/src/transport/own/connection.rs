@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 
-use soloist_http2::{Connection, ConnectionError, ErrorCode, Event, Routes};
+use soloist_http2::{Connection, ConnectionError, ErrorCode, Event, Route, Routes};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::task::unconstrained;
 use tokio::time::Instant;
@@ -19,7 +19,7 @@ use super::calls::Calls;
 use super::limits::limits;
 use super::request;
 use crate::config::{TURN_BYTES, TransportLimits, WRITE_TURN_BYTES};
-use crate::rpc::services::{ClientServices, ConnectionQuota, QuotaGuard};
+use crate::rpc::services::{ClientServices, ConnectionQuota, QuotaGuard, UNARY_METHODS};
 use crate::transport::fairness::FairIo;
 use crate::transport::socket::Socket;
 
@@ -28,8 +28,13 @@ thread_local! {
     static INPUT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// No path is known to the protocol.
-static ROUTES: LazyLock<Arc<Routes>> = LazyLock::new(|| Arc::new(Routes::new([])));
+/// The methods with a path of their own through the server, numbered by their places in the table.
+static ROUTES: LazyLock<Arc<Routes>> = LazyLock::new(|| {
+    let methods = (0..).zip(&UNARY_METHODS);
+    Arc::new(Routes::new(
+        methods.map(|(at, method)| (method.path, Route(at))),
+    ))
+});
 
 type EndOfConnection = Result<(), Box<dyn Error + Send + Sync>>;
 

@@ -3,7 +3,9 @@
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use soloist_http2 as http2;
-use soloist_http2::{ContentType, Field, Fields, Head};
+use soloist_http2::{ContentType, Field, Fields, Head, Route};
+
+use crate::rpc::services::UNARY_METHODS;
 
 const TE: HeaderName = HeaderName::from_static("te");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
@@ -26,7 +28,11 @@ pub(super) fn request(head: &Head<'_>) -> Result<Request<()>, Malformed> {
         http2::Method::Connect => Method::CONNECT,
         http2::Method::Other => method(head)?,
     };
-    if let Some(path) = head.path() {
+    let known = head
+        .route()
+        .and_then(|Route(at)| UNARY_METHODS.get(usize::from(at)));
+    let path = known.map(|method| method.path.as_bytes());
+    if let Some(path) = path.or_else(|| head.path()) {
         let path = PathAndQuery::try_from(path).map_err(|_| Malformed)?;
         *request.uri_mut() = Uri::from(path);
     }
