@@ -7,6 +7,7 @@ mod certificates;
 mod forwarding;
 mod handshakes;
 mod identities;
+mod programs;
 mod replacements;
 
 use std::io;

@@ -1,10 +1,18 @@
-//! Tools that know the server only by reflection: grpcurl, and Python's grpcio. `./test --tools` installs both into
-//! `.tools`.
+//! Clients that are not Soloist's own: tools that know the server only by reflection, the libraries of gRPC in other languages, and
+//! programs that know HTTP/2 and not gRPC. `./test --tools` installs them.
+
+mod clients;
+mod curl;
+pub(crate) mod debian;
+mod h2load;
+mod nghttp;
+mod relay;
+pub(crate) mod requests;
 
 use std::path::PathBuf;
 use std::process::Output;
 
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
 use crate::access::AccessFile;
@@ -179,6 +187,41 @@ async fn grpcurl_prints_the_details_of_errors() {
         assert!(!output.status.success());
         assert_contains(&String::from_utf8_lossy(&output.stderr), parts);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpcurl_watches_until_its_deadline_and_large_messages_go_both_ways() {
+    let server = TestServer::start();
+    // Without reflection, which would count against the time, too.
+    let contract = concat!(env!("CARGO_MANIFEST_DIR"), "/../proto");
+    let contract = ["-import-path", contract, "-proto", "soloist/v1/state.proto"];
+    let watch = ["-max-time", "1", "-d", r#"{"prefix":"","initial":true}"#];
+    let before = [&contract[..], &watch].concat();
+    let watch = grpcurl(&server, &before, &["soloist.v1.State/Watch"]).await;
+    let [shown, error] = [&watch.stdout, &watch.stderr].map(|text| String::from_utf8_lossy(text));
+    assert_contains(&shown, &[r#""caughtUp": true"#]);
+    assert_contains(&error, &["DeadlineExceeded"]);
+
+    let value = "x".repeat(1_000_000);
+    let frame = format!(
+        r#"{{"ops":[{{"write":{{"key":"1","value":{{"text":"{value}"}}}}}},{{"read":{{"key":"1"}}}}]}}"#
+    );
+    // An argument may not be as long.
+    let mut pipeline = Command::new(tool("grpcurl"))
+        .args(["-plaintext", "-d", "@"])
+        .arg(server.addr().to_string())
+        .arg("soloist.v1.State/Pipeline")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut stdin = pipeline.stdin.take().unwrap();
+    let sent = tokio::spawn(async move { stdin.write_all(frame.repeat(3).as_bytes()).await });
+    let answers = printed(pipeline.wait_with_output().await.unwrap());
+    sent.await.unwrap().unwrap();
+    assert_eq!(answers.matches(&format!(r#""text": "{value}""#)).count(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
