@@ -1,17 +1,20 @@
 //! The libraries of gRPC in other languages: each does the same calls over one connection, which goes through a relay that sees
 //! the answers to its pings.
 
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Stdio;
 
 use soloist::v1::GetInfoRequest;
+use soloist_server::Server;
+use soloist_server::config::{Config, Transport};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::debian::LONG;
+use super::debian::{LONG, output};
 use super::relay::Relay;
-use super::tool;
+use super::{assert_contains, printed, tool};
 use crate::support::TestServer;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tools");
@@ -109,4 +112,18 @@ async fn grpc_js_makes_all_kinds_of_calls() {
     node.env("NODE_PATH", modules)
         .arg(Path::new(FOLDER).join("grpc_js.cjs"));
     makes_all_calls(node).await;
+}
+
+/// gRPC's C core names the path of the socket as the authority, with `%2F` for each slash. hyper refuses that as no authority.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grpcio_needs_no_option_for_a_unix_socket() {
+    let mut config = Config::default();
+    config.transport.transport = Transport::Own;
+    config.transport.threads = 1;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let _server = Server::start(UnixListener::bind(&path).unwrap(), &config).unwrap();
+    let mut python = python("by_reflection.py");
+    python.arg(format!("unix:{}", path.display()));
+    assert_contains(&printed(output(&mut python).await), &["read: 42", "done"]);
 }
