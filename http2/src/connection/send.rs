@@ -71,17 +71,6 @@ impl Connection {
         self.streams.get(stream).is_some_and(|open| open.has_head)
     }
 
-    /// Whether there is room for so much DATA of a stream. If not, there is an event
-    /// [`Writable`](super::Event::Writable) when there is more than now.
-    ///
-    /// # Errors
-    /// If the stream is closed.
-    #[inline]
-    pub fn has_room(&mut self, stream: StreamKey, bytes: usize) -> Result<bool, Gone> {
-        self.streams.get(stream).ok_or(Gone)?;
-        Ok(self.sending.room(&mut self.streams, stream, bytes) >= bytes)
-    }
-
     /// Sends DATA, as much as the windows of the client and the output have room for. Returns how many bytes were taken. If
     /// that is not all, there is an event [`Writable`](super::Event::Writable) when there is room for more.
     ///

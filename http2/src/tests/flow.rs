@@ -135,24 +135,6 @@ fn a_stream_waits_for_its_own_window() {
 }
 
 #[test]
-fn who_asks_for_room_is_told_when_there_is_some() {
-    let mut talk = Talk::begun(Limits::DEFAULT);
-    talk.receive(&[settings(&[(setting::INITIAL_WINDOW_SIZE, 0)]), whole(1)].concat());
-    let key = talk.keys[&1];
-    talk.seen.clear();
-    assert_eq!(talk.connection.has_room(key, 1), Ok(false));
-    assert_eq!(talk.connection.has_room(key, 1), Ok(false));
-    talk.receive(&window_update(1, 5));
-    assert_eq!(talk.seen, [Seen::Writable(1)]);
-    assert_eq!(talk.connection.has_room(key, 1), Ok(true));
-    // It was asked for, and not used.
-    talk.receive(&window_update(1, 5));
-    assert_eq!(talk.seen.len(), 1);
-    talk.connection.send_trailers(key, &ok()).unwrap();
-    assert_eq!(talk.connection.has_room(key, 1), Err(Gone));
-}
-
-#[test]
 fn the_output_has_a_limit() {
     let limits = Limits {
         output_bytes_max: 1_000,

@@ -46,6 +46,17 @@ pub(crate) struct Answering {
 }
 
 impl Answering {
+    /// A call with this answer.
+    #[cfg(test)]
+    pub(crate) fn answered(quota: &ConnectionQuota, answer: Answer) -> Self {
+        Self::new(quota, || Begun {
+            response: Box::pin(std::future::ready(Ok(answer))),
+            read_by: ReadBy::Never,
+            call: None,
+            slow: None,
+        })
+    }
+
     /// Begins a call. `handler` finds its response.
     pub(super) fn new(quota: &ConnectionQuota, handler: impl FnOnce() -> Begun) -> Self {
         let quota = Some(quota.clone());

@@ -131,8 +131,9 @@ impl OneMessage {
         &self.bytes
     }
 
-    /// The body with this message, which is charged while it is on its way.
-    pub(crate) fn into_body(self) -> ResponseBody {
+    /// The body with what comes after the first `sent` bytes of this message. It is charged while it is on its way.
+    pub(crate) fn rest(mut self, sent: usize) -> ResponseBody {
+        self.bytes.advance(sent);
         ResponseBody::from(Content::One(self.bytes)).charged_to(self.quota)
     }
 }
@@ -141,7 +142,7 @@ impl Answer {
     /// The response with this answer.
     pub(crate) fn into_response(self) -> Response<ResponseBody> {
         match self {
-            Self::One(message) => response(message.into_body()),
+            Self::One(message) => response(message.rest(0)),
             Self::Other(response) => *response,
         }
     }

@@ -12,7 +12,7 @@ use super::answer::{self, GRPC, OK};
 use crate::rpc::answering::Answering;
 use crate::rpc::body::incoming::RequestBody;
 use crate::rpc::body::pipe::{PipeFeed, pipe};
-use crate::rpc::body::response::{Answer, OneMessage, ResponseBody, UnreadBytes};
+use crate::rpc::body::response::{Answer, ResponseBody, UnreadBytes};
 use crate::rpc::body::unread::UnreadAnswer;
 use crate::rpc::services::{CallGuard, UnaryCall};
 
@@ -149,16 +149,18 @@ impl Call {
                 }
                 Stage::Handler(answering) => {
                     let response = match ready!(Pin::new(answering).poll(cx)) {
-                        Answer::One(message) => match self.send_one(&message, core)? {
-                            true => return Poll::Ready(Ok(())),
-                            false => {
-                                self.stage = Stage::Body {
-                                    body: message.into_body(),
-                                    unsent: None,
-                                };
-                                continue;
+                        Answer::One(message) => {
+                            let bytes = message.bytes();
+                            let taken = core.respond(self.stream, &GRPC, bytes, &OK)?;
+                            if taken == bytes.len() {
+                                return Poll::Ready(Ok(()));
                             }
-                        },
+                            self.stage = Stage::Body {
+                                body: message.rest(taken),
+                                unsent: None,
+                            };
+                            continue;
+                        }
                         Answer::Other(response) => response,
                     };
                     let (parts, body) = response.into_parts();
@@ -198,17 +200,6 @@ impl Call {
             }
         }
     }
-
-    /// Sends a whole answer, or only its head if there is no room for all of it. Returns whether it was all.
-    fn send_one(&self, message: &OneMessage, core: &mut Connection) -> Result<bool, Gone> {
-        let bytes = message.bytes();
-        if core.has_room(self.stream, bytes.len())? {
-            core.respond(self.stream, &GRPC, bytes, &OK)?;
-            return Ok(true);
-        }
-        core.send_head(self.stream, &GRPC)?;
-        Ok(false)
-    }
 }
 
 /// What a body goes on with.
@@ -235,4 +226,126 @@ fn next(body: &mut ResponseBody, cx: &mut Context<'_>) -> Poll<Next> {
         },
         Err(_) => Next::Failed,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use soloist::v1;
+    use soloist_http2::frame::{
+        END_HEADERS, END_STREAM, FRAME_HEADER_BYTES, FrameHeader, PREFACE, kind, put, put_settings,
+    };
+    use soloist_http2::hpack::put_string;
+    use soloist_http2::{Event, Limits, Routes};
+
+    use super::*;
+    use crate::rpc::body::response;
+    use crate::rpc::services::ConnectionQuota;
+
+    /// A connection on which a client has asked for something, and the stream of the call.
+    fn asked(output_bytes_max: usize) -> (Connection, StreamKey) {
+        let limits = Limits {
+            output_bytes_max,
+            ..Limits::DEFAULT
+        };
+        let mut core = Connection::new(limits, Arc::new(Routes::new([])), Duration::ZERO);
+        let mut block = Vec::new();
+        for (name, value) in [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", "/a/B"),
+            (":authority", "a"),
+            ("content-type", "application/grpc"),
+            ("te", "trailers"),
+        ] {
+            block.push(0);
+            put_string(&mut block, name.as_bytes());
+            put_string(&mut block, value.as_bytes());
+        }
+        let mut input = PREFACE.to_vec();
+        put_settings(&mut input, &[]);
+        put(
+            &mut input,
+            kind::HEADERS,
+            END_HEADERS | END_STREAM,
+            1,
+            &block,
+        );
+        let mut input = &input[..];
+        let mut stream = None;
+        loop {
+            match core.next(&mut input, Duration::ZERO) {
+                Some(Event::Request { stream: key, .. }) => stream = Some(key),
+                Some(other) => panic!("{other:?}"),
+                None if input.is_empty() => break,
+                None => drop(written(&mut core)),
+            }
+        }
+        written(&mut core);
+        (core, stream.unwrap())
+    }
+
+    /// Takes the output, as a socket does that has room.
+    fn written(core: &mut Connection) -> Vec<u8> {
+        let bytes = core.output().to_vec();
+        core.wrote(bytes.len());
+        bytes
+    }
+
+    /// The DATA of an answer, and the kinds of the other frames around it.
+    fn parts(mut bytes: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        let (mut data, mut kinds) = (Vec::new(), Vec::new());
+        while let Some((header, rest)) = bytes.split_first_chunk::<FRAME_HEADER_BYTES>() {
+            let header = FrameHeader::parse(header);
+            let (payload, rest) = rest.split_at(header.length);
+            bytes = rest;
+            match header.kind {
+                kind::DATA => data.extend_from_slice(payload),
+                kind => kinds.push(kind),
+            }
+        }
+        (data, kinds)
+    }
+
+    #[test]
+    fn an_answer_is_whole_however_little_room_the_output_has() {
+        let quota = ConnectionQuota::new(1 << 20);
+        let message = v1::ReadResponse {
+            entry: Some(v1::Entry {
+                value: Some(v1::Value {
+                    kind: Some(v1::value::Kind::Bytes(vec![7; 200])),
+                }),
+                ..v1::Entry::default()
+            }),
+            revision: 1,
+        };
+        let len = prost::Message::encoded_len(&message);
+        let mut cut = 0;
+        for output_bytes_max in 1..400 {
+            let (mut core, stream) = asked(output_bytes_max);
+            let answering = Answering::answered(&quota, response::one(message.clone(), len));
+            let mut call = Call::new(stream, answering, None, quota.call());
+            let mut cx = Context::from_waker(Waker::noop());
+            let mut bytes = Vec::new();
+            let mut polls = 0;
+            while call.poll(&mut core, &mut cx).is_pending() {
+                polls += 1;
+                bytes.extend(written(&mut core));
+                let event = core.next(&mut &[][..], Duration::ZERO);
+                assert!(
+                    matches!(event, Some(Event::Writable { .. })),
+                    "{output_bytes_max}: {event:?}"
+                );
+            }
+            bytes.extend(written(&mut core));
+            cut += usize::from(polls > 0);
+            let (data, kinds) = parts(&bytes);
+            assert_eq!(kinds, [kind::HEADERS, kind::HEADERS], "{output_bytes_max}");
+            assert_eq!(data.len(), 5 + len);
+            assert!(data.ends_with(&prost::Message::encode_to_vec(&message)));
+        }
+        assert!((200..300).contains(&cut), "{cut} were cut");
+    }
 }
