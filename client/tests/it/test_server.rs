@@ -14,7 +14,7 @@ impl TestServer {
         Self::with(Config::default())
     }
 
-    /// Over the transport that SOLOIST_TRANSPORT names, or hyper.
+    /// Over the transport that SOLOIST_TRANSPORT names, or the default.
     pub(crate) fn with(mut config: Config) -> Self {
         if let Ok(name) = std::env::var("SOLOIST_TRANSPORT") {
             config.transport.transport = Transport::of_name(&name).unwrap();

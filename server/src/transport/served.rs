@@ -1,4 +1,4 @@
-//! What serves a connection: hyper, or the server's own transport.
+//! What serves a connection: the server's own transport, or hyper.
 
 use std::error::Error;
 use std::pin::Pin;

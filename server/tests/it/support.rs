@@ -21,10 +21,13 @@ fn config() -> Config {
     config
 }
 
-/// The transport that the tests are run over: hyper, unless SOLOIST_TRANSPORT names another.
+/// The transport that the tests are run over: the default, unless SOLOIST_TRANSPORT names another.
 pub(crate) fn transport() -> Transport {
     let name = std::env::var("SOLOIST_TRANSPORT");
-    name.map_or(Transport::Hyper, |name| Transport::of_name(&name).unwrap())
+    name.map_or_else(
+        |_| Transport::Own,
+        |name| Transport::of_name(&name).unwrap(),
+    )
 }
 
 /// A server for one test, which keeps its store in memory.

@@ -57,7 +57,7 @@ impl Shell {
         Self::with(&Config::default())
     }
 
-    /// Over the transport that SOLOIST_TRANSPORT names, or hyper.
+    /// Over the transport that SOLOIST_TRANSPORT names, or the default.
     pub(crate) fn with(config: &Config) -> Self {
         let mut config = config.clone();
         if let Ok(name) = std::env::var("SOLOIST_TRANSPORT") {
