@@ -8,6 +8,8 @@ use crate::config::{STREAM_ERRORS_PER_SECOND, TransportLimits};
 /// The limits of each connection.
 pub(super) fn limits(transport: &TransportLimits) -> Limits {
     let list = transport.max_header_bytes;
+    // A connection of few streams may give as many calls up, one after the other.
+    let calls = transport.max_streams.max(Limits::DEFAULT.streams_max);
     // What a list of that size may take as a block: no string gets longer by Huffman's code, and a field has a few bytes more.
     let decoded = list
         .saturating_mul(4)
@@ -23,8 +25,8 @@ pub(super) fn limits(transport: &TransportLimits) -> Limits {
         connection_window: transport.connection_window_bytes,
         // The calls of a client may all time out at once, and again a second later.
         cancellations: Rate {
-            burst: transport.max_streams.saturating_mul(4),
-            per_second: transport.max_streams,
+            burst: calls.saturating_mul(4),
+            per_second: calls,
         },
         stream_errors: Rate {
             burst: Limits::DEFAULT
