@@ -18,7 +18,7 @@ pub(crate) async fn output(command: &mut Command) -> Output {
         .unwrap()
 }
 
-/// Returns a program that is in `PATH`. Dropping the command ends it.
+/// Returns a program that is in `PATH`. Dropping its process ends it.
 pub(crate) fn program(name: &str) -> Command {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|folder| folder.join(name).exists());

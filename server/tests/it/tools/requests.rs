@@ -6,16 +6,16 @@ use std::path::Path;
 use prost::Message;
 use tempfile::NamedTempFile;
 
-/// The path of a call of `State`.
+/// Returns the URL of a method of `State`.
 pub(crate) fn url(authority: &str, method: &str) -> String {
     format!("{authority}/soloist.v1.State/{method}")
 }
 
-/// The headers of every call of gRPC, as arguments.
+/// The headers of every call of gRPC, as arguments of curl, nghttp and h2load.
 pub(crate) const HEADERS: [&str; 4] =
     ["-H", "content-type: application/grpc", "-H", "te: trailers"];
 
-/// A message with the five bytes that gRPC puts before it.
+/// Returns a message with the five bytes that gRPC puts before it.
 pub(crate) fn framed(message: &impl Message) -> Vec<u8> {
     let length = message.encoded_len() as u32;
     let mut bytes = [&[0][..], &length.to_be_bytes()].concat();
@@ -23,7 +23,7 @@ pub(crate) fn framed(message: &impl Message) -> Vec<u8> {
     bytes
 }
 
-/// The message of a body that has one.
+/// Returns the message of a body that has exactly one.
 pub(crate) fn message_of<M: Message + Default>(body: &[u8]) -> M {
     let (prefix, message) = body.split_at(5);
     assert_eq!(prefix[1..], (message.len() as u32).to_be_bytes());
