@@ -283,6 +283,12 @@ impl PlainFrames {
         self.counts.operations
     }
 
+    /// Returns how many operations were added since `mark`.
+    #[must_use]
+    pub fn operation_count_since(&self, mark: &Mark) -> usize {
+        self.counts.operations - mark.counts.operations
+    }
+
     /// Returns the bytes of keys and values of what was added since `mark`.
     #[must_use]
     pub fn bytes_since(&self, mark: &Mark) -> usize {

@@ -30,7 +30,7 @@ use super::context::CallContext;
 use super::deadline::Deadline;
 use super::frame::{self, Answers, Decoded, FrameAnswer, Pieces};
 use super::permits::Permits;
-use super::rights::{PermittedFrames, Rights};
+use super::rights::{KeyCheck, PermittedFrames, Rights};
 use super::slow_calls::{SlowFrames, SlowMessage};
 use super::status::{Refusal, handler_panicked, not_a_message, too_many_frames};
 use super::stream_end::stream_end;
@@ -209,7 +209,7 @@ impl Reader {
         now: Instant,
     ) -> Result<(), Status> {
         let before = group.mark();
-        let decoded = group.append(rights, |frames| self.decode(message, frames));
+        let decoded = group.append(rights, |frames, keys| self.decode(message, frames, keys));
         let decoded = decoded.and_then(|decoded| self.place(group, &before, decoded, rights, now));
         decoded.or_else(|not_sent| {
             self.send(group, now);
@@ -223,8 +223,13 @@ impl Reader {
         })
     }
 
-    fn decode(&self, message: &[u8], frames: &mut PlainFrames) -> Result<Decoded, NotSent> {
-        match catch(|| frame::decode(message, &self.context.limits, frames)) {
+    fn decode(
+        &self,
+        message: &[u8],
+        frames: &mut PlainFrames,
+        keys: &mut KeyCheck<'_>,
+    ) -> Result<Decoded, NotSent> {
+        match catch(|| frame::decode(message, &self.context.limits, frames, keys)) {
             Ok(Ok(Ok(decoded))) => Ok(decoded),
             Ok(Ok(Err(bad))) => Err(NotSent::Refused(bad.into())),
             Ok(Err(error)) => Err(NotSent::NoFrame(not_a_message(&error))),

@@ -50,25 +50,73 @@ impl PermittedFrames {
     }
 
     /// Has `append` add a frame, and permits all of it, or nothing. A frame that is not permitted is taken back, and so is what
-    /// was added before an error.
+    /// was added before an error. If `append` has shown the check all operations, and they are permitted, that is all.
     ///
     /// # Errors
     /// That of `append`; NOT_PERMITTED, with the index of the operation; or the one for a caller without rights.
     pub(super) fn append<T, E: From<Refusal>>(
         &mut self,
         rights: &Result<Rights<'_>, Refusal>,
-        append: impl FnOnce(&mut PlainFrames) -> Result<T, E>,
+        append: impl FnOnce(&mut PlainFrames, &mut KeyCheck<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let before = self.0.mark();
-        let appended = append(&mut self.0).and_then(|appended| {
+        let mut check = KeyCheck::of(rights);
+        let appended = append(&mut self.0, &mut check).and_then(|appended| {
             let rights = rights.as_ref().map_err(Refusal::again)?;
-            rights.each(&mut self.0, &before)?;
+            if check.permitted != self.0.operation_count_since(&before) {
+                rights.each(&mut self.0, &before)?;
+            }
             Ok(appended)
         });
         if appended.is_err() {
             self.0.truncate(&before);
         }
         appended
+    }
+}
+
+/// Counts the operations that an identity may do, while their keys are at hand. To look at them again takes longer than the check.
+pub(crate) struct KeyCheck<'a> {
+    /// None if nothing is counted.
+    identity: Option<&'a Identity>,
+    permitted: usize,
+}
+
+impl<'a> KeyCheck<'a> {
+    /// A check that counts nothing.
+    #[cfg(test)]
+    pub(super) fn of_nobody() -> Self {
+        Self {
+            identity: None,
+            permitted: 0,
+        }
+    }
+
+    fn of(rights: &'a Result<Rights<'_>, Refusal>) -> Self {
+        let identity = rights.as_ref().ok().and_then(|rights| rights.0.as_ref());
+        Self {
+            // What is to be logged is looked at in its order.
+            identity: identity
+                .map(|identity| &***identity)
+                .filter(|identity| !identity.has_audit()),
+            permitted: 0,
+        }
+    }
+
+    /// Notes an operation that shows this key, and has no request id.
+    #[inline]
+    pub(super) fn read(&mut self, key: &str) {
+        if let Some(identity) = self.identity {
+            self.permitted += usize::from(identity.may_read(key));
+        }
+    }
+
+    /// Notes an operation that changes this key, and has neither a session nor a request id.
+    #[inline]
+    pub(super) fn change(&mut self, key: &str) {
+        if let Some(identity) = self.identity {
+            self.permitted += usize::from(identity.may_write(key));
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use soloist::v1;
 use crate::config::{Limits, NAME_BYTES_MAX};
 use crate::machine::{Operation, PlainFrames, RequestId, Value, Write, WriteOptions, WriteShows};
 use crate::rpc::arguments::{self, BadArgument};
+use crate::rpc::rights::KeyCheck;
 use crate::varint;
 
 /// A frame whose arguments have been checked.
@@ -43,7 +44,7 @@ pub(crate) enum Decoded {
     },
 }
 
-/// Decodes and checks a frame. If it is a plain one, it is added to `frames`.
+/// Decodes and checks a frame. If it is a plain one, it is added to `frames`. If it is a common one, `keys` is shown all its keys.
 ///
 /// # Errors
 /// The outer error if `message` is not a frame at all, which ends the stream. The inner error if an argument of the frame is
@@ -52,9 +53,10 @@ pub(crate) fn decode(
     message: &[u8],
     limits: &Limits,
     frames: &mut PlainFrames,
+    keys: &mut KeyCheck<'_>,
 ) -> Result<Result<Decoded, BadArgument>, DecodeError> {
     let before = frames.mark();
-    match common_frame(message, limits, frames) {
+    match common_frame(message, limits, frames, keys) {
         Some(Atomic(false)) => Ok(Ok(Decoded::Each {
             timeout: None,
             has_request_ids: false,
@@ -162,7 +164,7 @@ struct Atomic(bool);
 #[cfg(test)]
 pub(crate) fn whole_common_frame(message: &[u8], limits: &Limits) -> Option<Frame> {
     let mut frames = PlainFrames::default();
-    let Atomic(atomic) = common_frame(message, limits, &mut frames)?;
+    let Atomic(atomic) = common_frame(message, limits, &mut frames, &mut KeyCheck::of_nobody())?;
     Some(Frame {
         operations: frames.into_operations(),
         apply: match atomic {
@@ -175,7 +177,12 @@ pub(crate) fn whole_common_frame(message: &[u8], limits: &Limits) -> Option<Fram
 
 /// Decodes and checks a common frame, and adds it to `frames`: operations without conditions, lifetimes, request ids and
 /// timeout, and without a mistake. Returns none for any other message, of which `frames` may have a part then.
-fn common_frame(message: &[u8], limits: &Limits, frames: &mut PlainFrames) -> Option<Atomic> {
+fn common_frame(
+    message: &[u8],
+    limits: &Limits,
+    frames: &mut PlainFrames,
+    keys: &mut KeyCheck<'_>,
+) -> Option<Atomic> {
     let before = frames.mark();
     frames.reserve(message.len());
     let mut atomic = false;
@@ -185,7 +192,7 @@ fn common_frame(message: &[u8], limits: &Limits, frames: &mut PlainFrames) -> Op
         match fields.next()? {
             (1, Field::Bytes(op)) => {
                 count += 1;
-                common_operation(op, limits, frames)?;
+                common_operation(op, limits, frames, keys)?;
             }
             (2, Field::Varint(flag)) => atomic = flag != 0,
             _ => return None,
@@ -229,7 +236,12 @@ pub(crate) fn checked_count(message: &[u8], limits: &Limits) -> Result<usize, Ba
 }
 
 /// Decodes an operation, and adds it to `frames`.
-fn common_operation(op: &[u8], limits: &Limits, frames: &mut PlainFrames) -> Option<()> {
+fn common_operation(
+    op: &[u8],
+    limits: &Limits,
+    frames: &mut PlainFrames,
+    keys: &mut KeyCheck<'_>,
+) -> Option<()> {
     let mut fields = Fields(op);
     let (number, Field::Bytes(operation)) = fields.next()? else {
         return None;
@@ -237,14 +249,24 @@ fn common_operation(op: &[u8], limits: &Limits, frames: &mut PlainFrames) -> Opt
     if !fields.0.is_empty() {
         return None;
     }
-    match number {
-        1 => frames.read(only_key(operation, limits)?),
+    if number == 1 {
+        let key = only_key(operation, limits)?;
+        keys.read(key);
+        frames.read(key);
+        return Some(());
+    }
+    let key = match number {
         2 => common_write(operation, limits, frames)?,
         3 => common_add(operation, limits, frames)?,
         4 => common_transition(operation, limits, frames)?,
-        5 => frames.delete(only_key(operation, limits)?),
+        5 => {
+            let key = only_key(operation, limits)?;
+            frames.delete(key);
+            key
+        }
         _ => return None,
-    }
+    };
+    keys.change(key);
     Some(())
 }
 
@@ -258,7 +280,8 @@ fn only_key<'a>(message: &'a [u8], limits: &Limits) -> Option<&'a str> {
     }
 }
 
-fn common_add(add: &[u8], limits: &Limits, frames: &mut PlainFrames) -> Option<()> {
+/// Returns the key.
+fn common_add<'a>(add: &'a [u8], limits: &Limits, frames: &mut PlainFrames) -> Option<&'a str> {
     let (mut key, mut delta) = (None, 0);
     let mut fields = Fields(add);
     while !fields.0.is_empty() {
@@ -268,11 +291,17 @@ fn common_add(add: &[u8], limits: &Limits, frames: &mut PlainFrames) -> Option<(
             _ => return None,
         }
     }
-    frames.add(key?, delta);
-    Some(())
+    let key = key?;
+    frames.add(key, delta);
+    Some(key)
 }
 
-fn common_transition(transition: &[u8], limits: &Limits, frames: &mut PlainFrames) -> Option<()> {
+/// Returns the key.
+fn common_transition<'a>(
+    transition: &'a [u8],
+    limits: &Limits,
+    frames: &mut PlainFrames,
+) -> Option<&'a str> {
     let mut fields = Fields(transition);
     let (mut key, mut to) = (None, None);
     while !fields.0.is_empty() {
@@ -285,11 +314,13 @@ fn common_transition(transition: &[u8], limits: &Limits, frames: &mut PlainFrame
             _ => return None,
         }
     }
-    frames.transition(key?, to?);
-    Some(())
+    let key = key?;
+    frames.transition(key, to?);
+    Some(key)
 }
 
-fn common_write(write: &[u8], limits: &Limits, frames: &mut PlainFrames) -> Option<()> {
+/// Returns the key.
+fn common_write<'a>(write: &'a [u8], limits: &Limits, frames: &mut PlainFrames) -> Option<&'a str> {
     let (mut key, mut value) = (None, None);
     let mut shows = WriteShows::Revisions;
     let mut fields = Fields(write);
@@ -327,7 +358,7 @@ fn common_write(write: &[u8], limits: &Limits, frames: &mut PlainFrames) -> Opti
             frames.operation(Operation::Write(write), None);
         }
     }
-    Some(())
+    Some(key)
 }
 
 fn common_key<'a>(bytes: &'a [u8], limits: &Limits) -> Option<&'a str> {

@@ -11,6 +11,7 @@ use crate::rpc::arguments::BadArgument;
 use crate::rpc::frame::{
     Apply, Decoded, Frame, any_frame, checked_count, decode, whole_common_frame,
 };
+use crate::rpc::rights::KeyCheck;
 
 const LIMITS: Limits = Limits {
     max_key_bytes: 4,
@@ -27,24 +28,26 @@ fn decoded(message: &[u8]) -> Result<Result<Frame, BadArgument>, DecodeError> {
     frames.end_frame();
     let before = frames.mark();
     Ok(
-        decode(message, &LIMITS, &mut frames)?.map(|decoded| match decoded {
-            Decoded::Each { timeout, .. } => {
-                let request_ids = frames.request_ids().iter().cloned();
-                Frame {
-                    apply: Apply::Each(request_ids.map(|id| (0, id)).collect()),
-                    operations: frames.split_off(&before).into_operations(),
-                    timeout,
+        decode(message, &LIMITS, &mut frames, &mut KeyCheck::of_nobody())?.map(|decoded| {
+            match decoded {
+                Decoded::Each { timeout, .. } => {
+                    let request_ids = frames.request_ids().iter().cloned();
+                    Frame {
+                        apply: Apply::Each(request_ids.map(|id| (0, id)).collect()),
+                        operations: frames.split_off(&before).into_operations(),
+                        timeout,
+                    }
                 }
+                Decoded::All {
+                    operations,
+                    request_id,
+                    timeout,
+                } => Frame {
+                    operations,
+                    apply: Apply::All(request_id),
+                    timeout,
+                },
             }
-            Decoded::All {
-                operations,
-                request_id,
-                timeout,
-            } => Frame {
-                operations,
-                apply: Apply::All(request_id),
-                timeout,
-            },
         }),
     )
 }

@@ -1,11 +1,15 @@
 use proptest::prelude::*;
+use prost::Message as _;
+use soloist::v1;
 use tonic_types::StatusExt as _;
 
 use super::*;
 use crate::access::{Access, Credential, Token, TokenHash};
+use crate::config::Limits;
 use crate::machine::{
     AddOptions, Delete, Fingerprint, Key, Transition, TransitionOptions, Value, WriteOptions,
 };
+use crate::rpc::frame;
 
 /// An operation as the naive model sees it: its kind, its key, and the session that it attaches the key to.
 type Plain = (u8, String, Option<String>);
@@ -89,6 +93,13 @@ fn patterns() -> impl Strategy<Value = Vec<String>> {
     prop::collection::vec("[ab/]{1,3}|[ab/]{0,3}\\*", 0..4)
 }
 
+/// The index of the operation that was refused.
+fn index(refused: Refusal) -> usize {
+    let details = refused.into_status().get_error_details();
+    let metadata = &details.error_info().unwrap().metadata;
+    metadata["op"].parse().unwrap()
+}
+
 proptest! {
     /// Unary calls, Batch and both kinds of frame are checked by the same functions as these frames.
     #[test]
@@ -108,19 +119,86 @@ proptest! {
             _ => !covers(&write, key),
         });
         let operations: Vec<_> = plain.iter().map(operation).collect();
-        let index = |refused: Refusal| {
-            let details = refused.into_status().get_error_details();
-            details.error_info().unwrap().metadata["op"].parse::<usize>().unwrap()
-        };
         let all = rights.all(operations.clone(), None);
         prop_assert_eq!(all.err().map(index), denied);
         let mut frames = PermittedFrames::default();
-        let each = frames.append(&Ok(rights), |frames| add(frames, operations.clone(), None));
+        let each = frames.append(&Ok(rights), |frames, _| add(frames, operations.clone(), None));
         prop_assert_eq!(frames.frame_count(), usize::from(denied.is_none()));
         prop_assert_eq!(each.err().map(index), denied);
         let everybody = Rights::of(None);
         prop_assert!(everybody.all(operations, None).is_ok());
     }
+
+    /// The keys of common frames are checked while they are decoded. What is to be logged changes nothing.
+    #[test]
+    fn frames_from_the_wire_are_permitted_as_a_naive_model_says(
+        (read, write, audit) in (patterns(), patterns(), patterns()),
+        plain in prop::collection::vec((0u8..5, "[ab/]{1,4}", prop::option::weighted(0.1, "[ab]{1,3}")), 1..6),
+    ) {
+        let every = vec!["*".to_owned()];
+        let lists = [("read", &read), ("write", &write), ("audit", &audit), ("sessions", &every)];
+        let rights = Ok(rights(&lists));
+        let denied = plain.iter().position(|(kind, key, _)| match kind {
+            0 => !covers(&read, key),
+            _ => !covers(&write, key),
+        });
+        let message = v1::PipelineRequest {
+            ops: plain.iter().map(on_the_wire).collect(),
+            ..v1::PipelineRequest::default()
+        };
+        let message = message.encode_to_vec();
+        let mut frames = PermittedFrames::default();
+        let mut seen = 0;
+        let added = frames.append(&rights, |frames, keys| {
+            let decoded = frame::decode(&message, &Limits::DEFAULT, frames, keys);
+            seen = keys.permitted;
+            decoded.unwrap().map(drop).map_err(Refusal::from)
+        });
+        prop_assert_eq!(added.err().map(index), denied);
+        prop_assert_eq!(frames.frame_count(), usize::from(denied.is_none()));
+        // Otherwise the operations were looked at again.
+        let is_common = plain.iter().all(|(kind, _, session)| session.is_none() || !matches!(kind, 1 | 2));
+        if is_common && denied.is_none() && audit.is_empty() {
+            prop_assert_eq!(seen, plain.len());
+        }
+    }
+}
+
+/// The operation on the wire. Without a session it is a common one.
+fn on_the_wire((kind, key, session): &Plain) -> v1::Op {
+    use v1::op::Op;
+    use v1::{add_request, write_request};
+    let (key, session) = (key.clone(), session.clone());
+    let op = match kind {
+        0 => Op::Read(v1::ReadRequest {
+            key,
+            ..v1::ReadRequest::default()
+        }),
+        1 => Op::Write(v1::WriteRequest {
+            key,
+            value: Some(v1::Value {
+                kind: Some(v1::value::Kind::Int(1)),
+            }),
+            lifetime: session.map(write_request::Lifetime::Session),
+            ..v1::WriteRequest::default()
+        }),
+        2 => Op::Add(v1::AddRequest {
+            key,
+            delta: 1,
+            lifetime: session.map(add_request::Lifetime::Session),
+            ..v1::AddRequest::default()
+        }),
+        3 => Op::Transition(v1::TransitionRequest {
+            key,
+            to: "s".into(),
+            ..v1::TransitionRequest::default()
+        }),
+        _ => Op::Delete(v1::DeleteRequest {
+            key,
+            ..v1::DeleteRequest::default()
+        }),
+    };
+    v1::Op { op: Some(op) }
 }
 
 #[test]
@@ -135,7 +213,7 @@ fn request_ids_of_two_identities_are_never_the_same() {
     let rights = Ok(rights);
     let mut frames = PermittedFrames::default();
     for _ in 0..2 {
-        let added = frames.append(&rights, |frames| add(frames, Vec::new(), Some(id("x"))));
+        let added = frames.append(&rights, |frames, _| add(frames, Vec::new(), Some(id("x"))));
         assert!(added.is_ok());
     }
     // Each only once.
