@@ -53,6 +53,20 @@ pub const DUE_KEYS_BETWEEN_WAKES: usize = 8;
 /// not fill the memory. One connection alone gets half of them. A disk needs a few milliseconds for this many.
 pub const UNSYNCED_OPERATIONS_MAX: usize = 16_384;
 
+/// How long a commit takes at least for the next batch to wait for more changes: timers have steps of a millisecond, and what a
+/// shorter commit costs is not worth one. Those of a disk in this machine are shorter, those of etcd are not.
+pub const GROUPED_COMMIT_MIN: Duration = Duration::from_micros(500);
+
+/// Longest time for which a batch waits for more changes, however long the commit before it took: callers on a network nearby are back
+/// by then.
+pub const GROUP_WAIT_MAX: Duration = Duration::from_millis(4);
+
+/// Bytes of changes that are worth a commit of their own. Beyond, what they cost by themselves is most of it.
+pub const GROUP_BYTES_ENOUGH: usize = 256 * KIB;
+
+/// Most commits between two waits for more changes that nobody brings. Waiting for nothing delays a commit in so many then.
+pub const GROUP_SKIPS_MAX: u32 = 64;
+
 /// Answers that may wait, for the disk or for a confirmation, before the ones whose callers have left are looked for and dropped.
 /// Fewer are not worth a look.
 pub const HELD_ANSWERS_LOOK_MIN: usize = 1_024;

@@ -73,8 +73,8 @@ struct InFlight {
 /// Effects that have not been sent to the journal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unsent {
-    count: usize,
-    bytes: usize,
+    pub(super) count: usize,
+    pub(super) bytes: usize,
 }
 
 /// What is committed of a key, and so may be shown at once.
@@ -161,10 +161,11 @@ impl CommitQueue {
     }
 
     /// Sends all unsent effects to the journal as one batch, unless it is still committing another one. Starts a
-    /// snapshot if one is due.
-    pub(crate) fn send_batch(&mut self, machine: &mut StateMachine, now: Time) {
+    /// snapshot if one is due. Returns whether it has sent a batch.
+    pub(crate) fn send_batch(&mut self, machine: &mut StateMachine, now: Time) -> bool {
         self.collect_effects(machine);
-        if self.in_flight.is_none() && (self.tells_time || !self.unsent.is_empty()) {
+        let sends = self.in_flight.is_none() && (self.tells_time || !self.unsent.is_empty());
+        if sends {
             self.tells_time = false;
             let effects = std::mem::take(&mut self.unsent);
             self.uncommitted.sent();
@@ -193,6 +194,7 @@ impl CommitQueue {
                 slices,
             });
         }
+        sends
     }
 
     /// Has the next batch be sent even if nothing has changed: it tells the time.
@@ -382,7 +384,7 @@ impl CommitQueue {
         }
     }
 
-    /// Returns how much there is to send to the journal before frames are applied.
+    /// Returns how much is not sent to the journal yet.
     pub(crate) fn unsent(&mut self, machine: &mut StateMachine) -> Unsent {
         self.collect_effects(machine);
         Unsent {
@@ -462,6 +464,11 @@ impl CommitQueue {
             Event::HandedOff { .. } | Event::HandOffRefused(_) | Event::Closed => {}
         }
         Ok(())
+    }
+
+    /// How many effects are in the batch that the journal is committing.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.as_ref().map_or(0, |batch| batch.count)
     }
 
     /// Whether the journal is working, so that an event will come.

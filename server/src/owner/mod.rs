@@ -20,6 +20,7 @@ mod dispatch;
 mod error;
 mod frames;
 mod gate;
+mod group_commit;
 mod hand_off;
 mod handle;
 mod heartbeat;

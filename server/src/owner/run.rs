@@ -58,6 +58,7 @@ async fn run(
     let mut alarm = pin!(sleep_until(Instant::now()));
     loop {
         let due = owner.next_due().map(|time| clock.at(time));
+        let due = due.into_iter().chain(owner.batch_due()).min();
         if let Some(due) = due
             && due != alarm.deadline()
         {
@@ -77,7 +78,7 @@ async fn run(
         match wakeup {
             Wakeup::Messages(0) => return owner.close(now).await,
             Wakeup::Messages(_) => {}
-            Wakeup::JournalEvent(event) => owner.handle_journal_event(event)?,
+            Wakeup::JournalEvent(event) => owner.handle_journal_event(event, now)?,
             Wakeup::Alarm => {
                 owner.count_busy(busy_since);
                 // If very many keys are due, other tasks of this thread must have their turn in between.

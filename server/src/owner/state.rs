@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::config::{DUE_KEYS_BETWEEN_WAKES, DUE_KEYS_MAX, MailboxLimits};
 use crate::journal::{Event, Journal};
 use crate::machine::{Revision, StateMachine, Time};
@@ -12,6 +14,7 @@ use super::clock::Now;
 use super::commit::CommitQueue;
 use super::error::JournalLost;
 use super::gate::Place;
+use super::group_commit::GroupCommit;
 use super::reply::HeldReply;
 use super::successor::HandOff;
 use super::times::CallTimes;
@@ -33,6 +36,7 @@ pub(super) struct Owner {
     pub(super) machine: StateMachine,
     /// Changes that are not on disk yet. `None` if the state is kept in memory only.
     pub(super) commits: Option<Box<CommitQueue>>,
+    group: GroupCommit,
     /// Most bytes of values in the answer to one frame.
     pub(super) answer_bytes_max: usize,
     pub(super) watches: Watches,
@@ -66,6 +70,7 @@ impl Owner {
         Self {
             machine,
             commits,
+            group: GroupCommit::new(Instant::now()),
             answer_bytes_max: limits.answer_bytes,
             watches: Watches::new(limits.watches),
             backups: OpenBackups::new(),
@@ -95,6 +100,11 @@ impl Owner {
         if let Some(times) = self.times.take() {
             times.note_applied();
         }
+    }
+
+    /// Returns when changes that wait for others are to be sent. `None` if there are none.
+    pub(super) fn batch_due(&self) -> Option<Instant> {
+        self.group.until()
     }
 
     /// Returns when the next ttl, timeout or remembered request id ends. `None` while these must wait.
@@ -151,8 +161,17 @@ impl Owner {
     ///
     /// # Errors
     /// [`JournalLost`] if the journal has failed. The owner must end then: its callers are told when it is dropped.
-    pub(super) fn handle_journal_event(&mut self, event: Option<Event>) -> Result<(), JournalLost> {
+    pub(super) fn handle_journal_event(
+        &mut self,
+        event: Option<Event>,
+        now: Now,
+    ) -> Result<(), JournalLost> {
         let commits = self.commits.as_mut().expect("only a journal has events");
+        if let Some(Event::Committed { .. }) = event {
+            let unsent = commits.unsent(&mut self.machine).count;
+            self.group
+                .committed(commits.in_flight(), unsent, now.instant);
+        }
         let handled = match event {
             Some(event) => commits.handle_event(event, &mut self.machine),
             None => Err("the journal's thread has ended".into()),
@@ -160,12 +179,17 @@ impl Owner {
         handled.map_err(JournalLost)
     }
 
-    /// Does what follows a batch of messages: sends its changes to the journal, asks for the confirmation of its answers, and wakes
-    /// watches.
+    /// Does what follows a batch of messages: sends its changes to the journal, unless they wait for others, asks for the confirmation
+    /// of its answers, and wakes watches.
     pub(super) fn finish_batch(&mut self, now: Now) {
         self.backups.end_dropped(&mut self.machine);
         if let Some(commits) = &mut self.commits {
-            commits.send_batch(&mut self.machine, now.time);
+            let unsent = commits.unsent(&mut self.machine);
+            if !self.group.holds(unsent.count, unsent.bytes, now.instant)
+                && commits.send_batch(&mut self.machine, now.time)
+            {
+                self.group.sent(now.instant);
+            }
             commits.confirm();
         }
         self.wake_watches();

@@ -136,6 +136,7 @@ macro_rules! call {
 
 // These use the macro, so they must come after it.
 mod disk;
+mod group;
 mod hand_off;
 mod shown;
 

@@ -1,6 +1,7 @@
 //! The owner with a disk that is slow, full or gone; snapshots; and the owner's end.
 
 use super::*;
+use crate::config::GROUP_WAIT_MAX;
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_not_on_disk_at_the_deadline_is_an_unknown_outcome() {
@@ -36,6 +37,8 @@ async fn an_answer_not_on_disk_at_the_deadline_is_an_unknown_outcome() {
     assert_eq!(refused.answered(), Err(CallError::NotConfirmed));
     assert_eq!(framed.answered(), Some(unknown(Some(3))));
     journal.commit().await;
+    // What came meanwhile waits for more.
+    advance(GROUP_WAIT_MAX).await;
     journal.commit().await;
     let outcome = handle.read(read("k"), soon()).await.unwrap();
     assert_eq!(value(&outcome), Some(3), "the write took effect");
