@@ -5,7 +5,11 @@
 /// They are sorted, and none is left that another covers. So the last that is not after a name is the only one that can stand
 /// for the name: what lies between the beginning of a name and the name begins like it, too.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Patterns(Vec<Pattern>);
+pub(super) struct Patterns {
+    /// The heads of all of them, side by side: most searches look at nothing else.
+    heads: Vec<Head>,
+    all: Vec<Pattern>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pattern {
@@ -46,14 +50,11 @@ impl Pattern {
     }
 }
 
-/// The first bytes of a text, and how many they are, up to one more than are there. Heads are in the order of their texts. They
-/// decide most comparisons, and all of short texts, without a look at the rest.
+/// The first bytes of a text, with zeros after a shorter one, and how many they are, up to one more than are there. As one number,
+/// because a processor compares numbers without a branch. Heads are in the order of their texts. They decide most comparisons, and all
+/// of short texts, without a look at the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Head {
-    /// As a number, with zeros after a shorter text.
-    bytes: u64,
-    len: u8,
-}
+struct Head(u128);
 
 impl Head {
     const LEN_MAX: usize = size_of::<u64>();
@@ -67,13 +68,13 @@ impl Head {
                 bytes.fold(0, |head, byte| head >> 8 | u64::from(*byte) << 56)
             }
         };
-        let len = text.len().min(Self::LEN_MAX + 1) as u8;
-        Self { bytes, len }
+        let len = text.len().min(Self::LEN_MAX + 1);
+        Self(u128::from(bytes) << 64 | len as u128)
     }
 
     /// Whether there is no more to the text.
     fn is_whole(self) -> bool {
-        usize::from(self.len) <= Self::LEN_MAX
+        self.0 as u64 <= Self::LEN_MAX as u64
     }
 }
 
@@ -83,17 +84,20 @@ impl Patterns {
         // Whatever a prefix covers comes right after it.
         all.sort_by(|a, b| (&a.text, !a.is_prefix).cmp(&(&b.text, !b.is_prefix)));
         all.dedup_by(|pattern, before| before.covers(pattern));
-        Self(all)
+        let heads = all.iter().map(|own| own.head).collect();
+        Self { heads, all }
     }
 
     /// The only pattern that can stand for this name, or for all names with this prefix, whose head is `head`.
     fn last_until(&self, name: &str, head: Head) -> Option<&Pattern> {
-        let is_not_after = |own: &Pattern| match own.head == head {
-            true => head.is_whole() || *own.text <= *name,
-            false => own.head < head,
-        };
-        let after = self.0.partition_point(is_not_after);
-        self.0.get(after.checked_sub(1)?)
+        let mut after = self.heads.partition_point(|own| *own <= head);
+        if !head.is_whole() {
+            // The texts with the same head differ behind it.
+            let from = self.heads.partition_point(|own| *own < head);
+            let same = &self.all[from..after];
+            after = from + same.partition_point(|own| *own.text <= *name);
+        }
+        self.all.get(after.checked_sub(1)?)
     }
 
     /// Whether a pattern stands for this name.
@@ -110,12 +114,12 @@ impl Patterns {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// Whether a pattern stands for more than one name.
     pub(super) fn has_prefixes(&self) -> bool {
-        self.0.iter().any(|own| own.is_prefix)
+        self.all.iter().any(|own| own.is_prefix)
     }
 }
 
@@ -152,8 +156,11 @@ mod tests {
                 }
             }
         }
-        assert_eq!(Head::of("ab").bytes, 0x6162_0000_0000_0000);
-        assert_eq!(Head::of("abcdefghi").bytes, 0x6162_6364_6566_6768);
+        assert_eq!(Head::of("ab").0, 0x6162_0000_0000_0000_0000_0000_0000_0002);
+        assert_eq!(
+            Head::of("abcdefghi").0,
+            0x6162_6364_6566_6768_0000_0000_0000_0009
+        );
     }
 
     /// A text that often ends near the end of a head, and often differs from others only there.
