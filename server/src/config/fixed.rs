@@ -219,6 +219,10 @@ pub const SHARED_TURN_BYTES_MIN: usize = 512;
 /// microseconds, so there is then one part in several turns.
 pub const SHARED_TURN_BYTES_MAX: usize = 4 * KIB;
 
+/// Most calls that a connection of the own transport answers in one turn beside other connections: some 80 us. The answers of all its
+/// calls may come at once.
+pub const SHARED_TURN_CALLS: usize = 64;
+
 /// How long a thread counts as shared after another connection has read on it. Long enough that a connection with ten
 /// calls a second does not meet long turns of others, short enough that a connection that only opens costs the others
 /// little.

@@ -51,6 +51,11 @@ impl<S> FairIo<S> {
         }
     }
 
+    /// Whether other connections read on this thread, too.
+    pub(super) fn is_shared(&self) -> bool {
+        self.turn.shared_until.is_some()
+    }
+
     /// The same socket, which fails when too much is read without a call, or too many SETTINGS.
     pub(super) fn limited_by(self, without_call: WithoutCall) -> Self {
         Self {

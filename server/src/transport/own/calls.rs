@@ -140,10 +140,11 @@ impl Calls {
         self.due = Vec::new();
     }
 
-    /// Polls the calls that can go on, each once.
-    pub(super) fn poll_due(&mut self, core: &mut Connection) {
+    /// Polls the calls that can go on, each once, and `most` at most. Returns whether there are more.
+    pub(super) fn poll_due(&mut self, core: &mut Connection, most: usize) -> bool {
         self.ready.take(&mut self.due);
-        let mut due = std::mem::take(&mut self.due);
+        let rest = self.due.split_off(most.min(self.due.len()));
+        let mut due = std::mem::replace(&mut self.due, rest);
         for place in due.drain(..) {
             let Some(slot) = self.slots.get_mut(place) else {
                 continue;
@@ -157,7 +158,12 @@ impl Calls {
                 slot.call = None;
             }
         }
-        self.due = due;
+        let has_more = !self.due.is_empty();
+        if !has_more {
+            // With its capacity.
+            self.due = due;
+        }
+        has_more
     }
 
     /// The call of a stream, and its waker.

@@ -18,7 +18,7 @@ use super::alarm::{Alarm, Due, KeepAlive, PING};
 use super::calls::Calls;
 use super::limits::limits;
 use super::request;
-use crate::config::{TURN_BYTES, TransportLimits, WRITE_TURN_BYTES};
+use crate::config::{SHARED_TURN_CALLS, TURN_BYTES, TransportLimits, WRITE_TURN_BYTES};
 use crate::rpc::services::{ClientServices, ConnectionQuota, QuotaGuard, UNARY_METHODS};
 use crate::transport::fairness::FairIo;
 use crate::transport::socket::Socket;
@@ -109,13 +109,17 @@ impl OwnConnection {
                 Poll::Ready(_) => has_more = true,
                 Poll::Pending => {}
             }
-            self.calls.poll_due(&mut self.core);
+            let most = match self.socket.is_shared() {
+                true => SHARED_TURN_CALLS,
+                false => usize::MAX,
+            };
+            let has_due = self.calls.poll_due(&mut self.core, most);
             let was_full = self.is_full();
             written += self.write(cx)?;
             if self.core.output().is_empty() && !self.needs_flush && self.is_ending() {
                 return self.end(now, cx);
             }
-            if written > WRITE_TURN_BYTES {
+            if has_due || written > WRITE_TURN_BYTES {
                 // Others have their turn, whatever a client reads.
                 cx.waker().wake_by_ref();
                 break;
