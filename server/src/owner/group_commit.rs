@@ -72,6 +72,8 @@ impl GroupCommit {
             return false;
         };
         if unsent == 0 {
+            // What was held may have been sent by others, as before a handoff.
+            wait.holds = false;
             return false;
         }
         let is_complete = unsent >= wait.changes || bytes >= GROUP_BYTES_ENOUGH;
@@ -143,6 +145,14 @@ mod tests {
         group.committed(8, 0, now);
         assert!(group.holds(1, 0, now));
         assert_eq!(group.until(), Some(now + GROUP_WAIT_MAX));
+    }
+
+    #[test]
+    fn nothing_is_due_when_what_was_held_is_gone() {
+        let (mut group, now) = after_commit(8, 0);
+        assert!(group.holds(1, 0, now));
+        assert!(!group.holds(0, 0, now));
+        assert_eq!(group.until(), None);
     }
 
     #[test]
