@@ -6,13 +6,15 @@ use crate::config::Limits;
 use crate::machine::{
     Applying, Entry, Key, PlainAnswers as _, PlainFrames, Revision, StateMachine, Time, Tree,
 };
-use crate::rpc::frame;
+use crate::rpc::{KeyCheck, frame};
 
 /// Decodes and checks a frame, as a Pipeline does. Returns its number of operations; `None` if it is invalid.
 #[must_use]
 pub fn decode_frame(message: &[u8], limits: &Limits) -> Option<usize> {
     let mut frames = PlainFrames::default();
-    frame::decode(message, limits, &mut frames).ok()?.ok()?;
+    frame::decode(message, limits, &mut frames, &mut KeyCheck::of_nobody())
+        .ok()?
+        .ok()?;
     Some(frames.operation_count())
 }
 

@@ -43,6 +43,9 @@ mod stream_end;
 pub(crate) mod visitors;
 mod watch;
 
+#[cfg(feature = "bench")]
+pub(crate) use rights::KeyCheck;
+
 use soloist::server::{admin_server, machines_server, sessions_server, state_server};
 
 /// The names of the services of `soloist.v1`, for which health is reported.

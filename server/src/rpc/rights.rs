@@ -84,8 +84,8 @@ pub(crate) struct KeyCheck<'a> {
 
 impl<'a> KeyCheck<'a> {
     /// A check that counts nothing.
-    #[cfg(test)]
-    pub(super) fn of_nobody() -> Self {
+    #[cfg(any(test, feature = "bench"))]
+    pub(crate) fn of_nobody() -> Self {
         Self {
             identity: None,
             permitted: 0,
