@@ -43,9 +43,11 @@ impl Proxy {
         let watched = route.subscribe();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let server = watched.borrow().server.clone();
+                let Route { server, cuts, .. } = watched.borrow().clone();
                 match server {
-                    Some(server) => drop(tokio::spawn(forward(client, server, watched.clone()))),
+                    Some(server) => {
+                        drop(tokio::spawn(forward(client, server, cuts, watched.clone())));
+                    }
                     None => refusals.send_modify(|count| *count += 1),
                 }
             }
@@ -89,20 +91,24 @@ impl Proxy {
     }
 }
 
-/// Forwards bytes in both directions until one side closes the connection or all connections are cut.
-async fn forward(client: TcpStream, server: String, mut route: watch::Receiver<Route>) {
+/// Forwards bytes in both directions until one side closes the connection or all connections are cut once more than
+/// `cuts` times.
+async fn forward(client: TcpStream, server: String, cuts: u64, mut route: watch::Receiver<Route>) {
     let Ok(server) = TcpStream::connect(server).await else {
         return;
     };
-    let cuts = route.borrow().cuts;
     let mut cut = route.clone();
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let replies = async {
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(count @ 1..) = from_server.read(&mut bytes).await {
-            let swallow_replies = route.borrow_and_update().swallow_replies;
-            if !swallow_replies && to_client.write_all(&bytes[..count]).await.is_err() {
+            // A reply that is read after the cut belongs to a connection that is closed, whatever the new route says.
+            let forwards = {
+                let route = route.borrow_and_update();
+                route.cuts == cuts && !route.swallow_replies
+            };
+            if forwards && to_client.write_all(&bytes[..count]).await.is_err() {
                 break;
             }
         }
