@@ -391,26 +391,48 @@ fn runtimes(threads: usize) -> io::Result<Vec<Runtime>> {
         .collect()
 }
 
-/// Runs each runtime on a thread of its own, until the returned sender is dropped.
+/// Threads that run until this is dropped, which waits for them.
+struct Threads {
+    running: Option<watch::Sender<()>>,
+    threads: Vec<JoinHandle<Runtime>>,
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        drop(self.running.take());
+        // No runtime ends before all have stopped: a connection that has moved still has timers of the thread where it was.
+        let threads = std::mem::take(&mut self.threads);
+        let stopped: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
+        drop(stopped);
+    }
+}
+
+/// Runs each runtime on a thread of its own.
 fn start_threads(
     runtimes: impl Iterator<Item = Runtime>,
     metrics: Option<&Metrics>,
-) -> io::Result<watch::Sender<()>> {
+) -> io::Result<Threads> {
     let (running, stopped) = watch::channel(());
+    let mut threads = Threads {
+        running: Some(running),
+        threads: Vec::new(),
+    };
     for (index, runtime) in runtimes.enumerate() {
         let mut stopped = stopped.clone();
         let cells = metrics.map(|metrics| metrics.thread(index + 1));
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name(format!("soloist-{}", index + 1))
             .spawn(move || {
                 if let Some(cells) = cells {
                     count_here(cells);
                 }
                 runtime.spawn(pulse(|| ()));
-                runtime.block_on(async { while stopped.changed().await.is_ok() {} })
+                runtime.block_on(async { while stopped.changed().await.is_ok() {} });
+                runtime
             })?;
+        threads.threads.push(thread);
     }
-    Ok(running)
+    Ok(threads)
 }
 
 /// Keeps a timer set on its thread, for ever. Setting a timer that is due before all others of the thread costs a

@@ -228,6 +228,17 @@ pub const SHARED_TURN_CALLS: usize = 64;
 /// little.
 pub const SHARED_FOR: Duration = Duration::from_millis(100);
 
+/// A connection is busy if it is polled so many times within [`BUSY_WITHIN`]. Polls are counted in groups of this size, so a group
+/// costs one look at the clock. A client that makes 640 calls a second is worth a move, which costs some 20 us.
+pub const BUSY_POLLS: u32 = 64;
+
+/// The period in which busy connections are counted, and so the time in which a connection moves to another thread for once.
+pub const BUSY_WITHIN: Duration = Duration::from_millis(100);
+
+/// Most bytes that a connection reads at a time, on average, if its client waits for each answer. One call has some hundred; many at
+/// once have more, and then the thread of the owner may have enough to do.
+pub const WAITING_BYTES: u64 = 256;
+
 /// Most bytes of log lines that wait to be written to standard error: some five thousand lines. Further ones are dropped
 /// and counted, because a log that nobody reads must not stop the server, nor fill its memory.
 pub const LOG_QUEUE_BYTES_MAX: usize = MIB;

@@ -12,6 +12,7 @@ use crate::config::IDENTITY_SERIES_MAX;
 pub(crate) struct ServerCells {
     /// Connections that were accepted.
     pub(crate) connections: Cell,
+    pub(crate) connection_moves: Cell,
     pub(crate) handshake_failures: Cell,
     /// Calls of callers that are not known.
     pub(crate) auth_failures: Cell,

@@ -215,6 +215,7 @@ pub(crate) struct MethodSum {
 pub(crate) struct ServerSum {
     /// Connections that were ever accepted.
     pub(crate) connections_total: u64,
+    pub(crate) connection_moves: u64,
     pub(crate) handshake_failures: u64,
     pub(crate) auth_failures: u64,
     /// By identity.
@@ -228,6 +229,7 @@ impl ServerSum {
     fn of(cells: &ServerCells) -> Self {
         Self {
             connections_total: cells.connections.get(),
+            connection_moves: cells.connection_moves.get(),
             handshake_failures: cells.handshake_failures.get(),
             auth_failures: cells.auth_failures.get(),
             denied: cells.denied(),

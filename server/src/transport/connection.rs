@@ -10,12 +10,13 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::fairness::{FairIo, PollCount, ThreadShare};
+use super::fairness::{FairIo, PollCount};
 use super::handshakes::Handshakes;
 use super::listener::Accepted;
 use super::open_calls::OpenCalls;
 use super::outstayed::{Outstayed, outstayed};
 use super::own::OwnConnection;
+use super::placement::Seat;
 use super::served::{Ended, Served, hyper_connection};
 use super::socket::{Kind, Socket};
 use super::tls::{ClientCertificates, Tls};
@@ -35,7 +36,7 @@ const TLS_HANDSHAKE: u8 = 22;
 /// What a connection shares with others.
 pub(super) struct Shared {
     pub(super) limits: Arc<TransportLimits>,
-    pub(super) thread: Arc<ThreadShare>,
+    pub(super) seat: Seat,
     pub(super) handshakes: Arc<Handshakes>,
     /// None if the server speaks no TLS.
     pub(super) tls: Option<watch::Receiver<Arc<Tls>>>,
@@ -87,8 +88,8 @@ pub(super) async fn serve(
     let client = services.called_by(peer, shown);
     let polls = PollCount::default();
     let calls = OpenCalls::new(services.quota().clone());
-    let io = FairIo::new(socket, Arc::clone(&shared.thread), polls.clone())
-        .limited_by(WithoutCall::new(calls.clone()));
+    let thread = Arc::clone(&shared.seat.worker().share);
+    let io = FairIo::new(socket, thread, polls.clone()).limited_by(WithoutCall::new(calls.clone()));
     let open = Open {
         certificates,
         refuse,
@@ -104,7 +105,8 @@ pub(super) async fn serve(
         }
         Transport::Own => {
             let quota = open.quota.clone();
-            let connection = OwnConnection::new(io, client, quota, &shared.limits);
+            let seat = shared.seat.clone();
+            let connection = OwnConnection::new(io, seat, client, quota, &shared.limits);
             open.serve(pin!(connection), shared).await
         }
     }

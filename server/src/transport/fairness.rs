@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::settings::SettingsCount;
+use super::socket::Socket;
 use super::without_call::WithoutCall;
 use crate::config::{
     SHARED_FOR, SHARED_TURN, SHARED_TURN_BYTES_MAX, SHARED_TURN_BYTES_MIN, TURN_BYTES,
@@ -62,6 +63,18 @@ impl<S> FairIo<S> {
             limits: Some((without_call, SettingsCount::new())),
             ..self
         }
+    }
+}
+
+impl FairIo<Socket> {
+    /// The same socket, read by the current thread, whose connections share `thread`.
+    ///
+    /// # Errors
+    /// The system's error, if the process has no more descriptors, say.
+    pub(super) fn move_to(&mut self, thread: &Arc<ThreadShare>) -> io::Result<()> {
+        self.socket.attach_here()?;
+        self.turn = Turn::new(Arc::clone(thread));
+        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ mod listener;
 mod open_calls;
 mod outstayed;
 mod own;
+mod placement;
 mod served;
 mod settings;
 mod socket;
@@ -19,7 +20,7 @@ mod without_call;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use futures_util::FutureExt as _;
 use nix::errno::Errno;
@@ -37,6 +38,7 @@ use connection::Shared;
 use fairness::ThreadShare;
 use forward::Forwarder;
 use handshakes::Handshakes;
+use placement::{Load, Placed, Threads};
 
 pub(crate) use http1::open_http1;
 pub(crate) use listener::{Accepted, AsyncListener};
@@ -49,6 +51,7 @@ pub(crate) struct Worker {
     runtime: Handle,
     /// How many connections it serves.
     connections: Arc<AtomicUsize>,
+    load: Arc<Load>,
     share: Arc<ThreadShare>,
     handshakes: Arc<Handshakes>,
     /// Sends calls on to the owner. None if no node does, or this thread is that of a store.
@@ -65,6 +68,7 @@ impl Worker {
         Self {
             runtime,
             connections: Arc::default(),
+            load: Arc::default(),
             share: Arc::default(),
             handshakes: Arc::default(),
             forward: None,
@@ -143,6 +147,7 @@ impl Acceptor {
 
     /// Accepts for ever. Cancelling it loses only connections that are still in the backlog.
     pub(crate) async fn run(mut self) {
+        let threads = Arc::new(Threads::new(std::mem::take(&mut self.workers)));
         loop {
             let full = self.permits.available_permits() == 0;
             let was_full = *self.crowded.borrow();
@@ -160,7 +165,7 @@ impl Acceptor {
             match self.listener.accept().await {
                 Ok(accepted) => {
                     metrics::here(|cells| cells.server.connections.add_shared(1));
-                    self.share_out(accepted, permit);
+                    self.share_out(&threads, accepted, permit);
                 }
                 Err(error) if concerns_one_connection(&error) => {
                     debug!(%error, "a connection failed before it was accepted")
@@ -174,18 +179,14 @@ impl Acceptor {
         }
     }
 
-    /// Gives the connection to the thread with the fewest.
-    fn share_out(&self, accepted: Accepted, permit: OwnedSemaphorePermit) {
-        let worker = self
-            .workers
-            .iter()
-            .min_by_key(|worker| worker.connections.load(Ordering::Relaxed))
-            .expect("there is at least one worker");
-        let counted = ConnectionCount::new(&worker.connections);
+    /// Gives the connection to a thread.
+    fn share_out(&self, threads: &Arc<Threads>, accepted: Accepted, permit: OwnedSemaphorePermit) {
+        let seat = threads.place();
+        let worker = seat.worker();
         let services = self.services.for_connection(worker.forward.as_ref());
         let shared = Shared {
             limits: Arc::clone(&self.limits),
-            thread: Arc::clone(&worker.share),
+            seat: seat.clone(),
             handshakes: Arc::clone(&worker.handshakes),
             tls: self.tls.clone(),
             drain: self.drain.clone(),
@@ -194,7 +195,7 @@ impl Acceptor {
         let peer = accepted.peer();
         // Converted to a plain socket and back, which moves it to the reactor of the worker's thread.
         let stream = accepted.detach();
-        worker.runtime.spawn(async move {
+        Placed::spawn(seat, async move {
             let ended = match stream.and_then(listener::Detached::attach) {
                 Ok(accepted) => connection::serve(accepted, services, &peer, shared).await,
                 Err(error) => Err(error.into()),
@@ -202,7 +203,7 @@ impl Acceptor {
             if let Err(error) = ended {
                 debug!(%peer, %error, "connection ended");
             }
-            drop((counted, permit));
+            drop(permit);
         });
     }
 
@@ -212,22 +213,6 @@ impl Acceptor {
         // The connection is dropped, which closes it. None may be left in the backlog by now.
         let _ = self.listener.accept().now_or_never();
         self.spare_descriptor = open_spare_descriptor();
-    }
-}
-
-/// Counts a connection of a worker, until it is dropped.
-struct ConnectionCount(Arc<AtomicUsize>);
-
-impl ConnectionCount {
-    fn new(connections: &Arc<AtomicUsize>) -> Self {
-        connections.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(connections))
-    }
-}
-
-impl Drop for ConnectionCount {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

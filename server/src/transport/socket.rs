@@ -1,6 +1,7 @@
 //! The socket below HTTP/2: TCP, TLS over TCP, or a Unix socket.
 
 use std::io;
+use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -58,9 +59,32 @@ impl Socket {
         }
     }
 
+    /// Lets the current runtime wait for the socket, instead of the one before.
+    ///
+    /// # Errors
+    /// The system's error. The socket is as it was then.
+    pub(super) fn attach_here(&mut self) -> io::Result<()> {
+        // By a second descriptor, because a runtime gives its own back only with the socket, which TLS keeps.
+        match &mut self.kind {
+            Kind::Tcp(tcp) => attach_tcp(tcp),
+            Kind::Tls(tls) => attach_tcp(tls.get_mut().0),
+            Kind::Unix(unix) => {
+                let other = unix.as_fd().try_clone_to_owned()?;
+                *unix = UnixStream::from_std(other.into())?;
+                Ok(())
+            }
+        }
+    }
+
     pub(super) fn is_tls(&self) -> bool {
         matches!(self.kind, Kind::Tls(_))
     }
+}
+
+fn attach_tcp(tcp: &mut TcpStream) -> io::Result<()> {
+    let other = tcp.as_fd().try_clone_to_owned()?;
+    *tcp = TcpStream::from_std(other.into())?;
+    Ok(())
 }
 
 impl AsyncRead for Socket {

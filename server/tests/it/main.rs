@@ -15,6 +15,7 @@ mod locks;
 mod logs;
 mod memory;
 mod metrics;
+mod moves;
 mod operations;
 mod overload;
 mod page;

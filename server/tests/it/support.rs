@@ -50,12 +50,20 @@ impl TestServer {
 
     /// A server that listens for HTTP, too. It serves already, so that `/readyz` says so.
     pub(crate) fn with_http(change: impl FnOnce(&mut Config)) -> Self {
+        Self::with_http_on(TcpListener::bind("127.0.0.1:0").unwrap(), change)
+    }
+
+    /// The same, which listens for calls on `listener`.
+    pub(crate) fn with_http_on(
+        listener: impl Into<Listener>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = config();
         change(&mut config);
-        let bind = || TcpListener::bind("127.0.0.1:0").unwrap();
-        let prepared = Server::prepare(&config, Some(bind().into())).unwrap();
+        let http = TcpListener::bind("127.0.0.1:0").unwrap();
+        let prepared = Server::prepare(&config, Some(http.into())).unwrap();
         let store = Store::open(&config).unwrap();
-        let server = prepared.serve(bind(), store).unwrap();
+        let server = prepared.serve(listener, store).unwrap();
         let pulse = server.pulse();
         // On a thread of its own: the test's may not be blocked.
         let serves = std::thread::spawn(move || {

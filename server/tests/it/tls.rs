@@ -11,11 +11,13 @@ mod programs;
 mod replacements;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use certificates::{Authority, Files, Identity};
+use http::Response;
 use hyper_util::rt::TokioIo;
 use rcgen::date_time_ymd;
 use soloist::v1::state_client::StateClient;
@@ -29,6 +31,8 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
 use tonic::transport::{Channel, Endpoint};
 
+use crate::metrics::Scrape;
+use crate::moves::{MOVES, check_a_move};
 use crate::support::{TestServer, int, read, write};
 
 /// What a test has of certificates: one authority for servers and clients.
@@ -125,6 +129,16 @@ impl Client {
         let stream = self.connect(server, identity).await;
         call(stream.map_err(|error| format!("{error:?}"))?).await
     }
+
+    /// What operators are answered over TLS.
+    async fn get(mut self, addr: SocketAddr, target: &str) -> Response<String> {
+        self.alpn = &[b"http/1.1"];
+        let connector = TlsConnector::from(Arc::new(self.config(None)));
+        let stream = TcpStream::connect(addr).await.unwrap();
+        let stream = connector.connect("localhost".try_into().unwrap(), stream);
+        let start = format!("GET {target} HTTP/1.1\r\n");
+        crate::http::exchange(stream.await.unwrap(), &start).await
+    }
 }
 
 async fn connect(
@@ -132,6 +146,8 @@ async fn connect(
     config: Arc<ClientConfig>,
 ) -> io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(server.addr()).await?;
+    // As real clients do: a call is two small writes, of which the second would wait for the first.
+    stream.set_nodelay(true)?;
     let name = "localhost".try_into().unwrap();
     TlsConnector::from(config).connect(name, stream).await
 }
@@ -435,6 +451,25 @@ async fn a_revoked_client_does_not_come_back_with_a_ticket() {
 }
 
 #[tokio::test]
+async fn connections_with_tls_move_to_other_threads() {
+    let setup = Setup::new();
+    let server = TestServer::with_http(|config| {
+        config.tls.cert = Some(setup.files.path("cert.pem"));
+        config.tls.key = Some(setup.files.path("key.pem"));
+    });
+    let client = async || {
+        let stream = setup.client().connect(&server, None).await.unwrap();
+        StateClient::new(channel(stream).await.unwrap())
+    };
+    let _idle = client().await;
+    let moves = async || {
+        let answer = setup.client().get(server.http_addr(), "/metrics").await;
+        Scrape::parse(answer.body()).value(MOVES)
+    };
+    check_a_move(moves, client().await).await;
+}
+
+#[tokio::test]
 async fn operators_are_answered_over_tls_and_need_no_certificate() {
     let setup = Setup::new();
     let server = TestServer::with_http(|config| {
@@ -442,14 +477,9 @@ async fn operators_are_answered_over_tls_and_need_no_certificate() {
         config.tls.key = Some(setup.files.path("key.pem"));
         config.tls.client_ca = Some(setup.files.path("ca.pem"));
     });
-    let mut client = setup.client();
+    let client = setup.client();
     client.call(&server, None).await.unwrap_err();
-    client.alpn = &[b"http/1.1"];
-    let connector = TlsConnector::from(Arc::new(client.config(None)));
-    let stream = TcpStream::connect(server.http_addr()).await.unwrap();
-    let stream = connector.connect("localhost".try_into().unwrap(), stream);
-    let stream = stream.await.unwrap();
-    let answer = crate::http::exchange(stream, "GET /metrics HTTP/1.1\r\n").await;
+    let answer = client.get(server.http_addr(), "/metrics").await;
     for series in [
         "soloist_tls_handshake_failures_total 1",
         "soloist_certificate_expiry_timestamp_seconds{use=\"server\"} ",

@@ -329,6 +329,13 @@ impl Series<'_> {
         )?;
         self.counter(
             family(
+                "soloist_connection_moves",
+                "How often a connection of a gRPC client went to another thread.",
+            ),
+            server.connection_moves,
+        )?;
+        self.counter(
+            family(
                 "soloist_tls_handshake_failures",
                 "TLS handshakes with gRPC clients that failed.",
             ),

@@ -21,6 +21,7 @@ use super::request;
 use crate::config::{SHARED_TURN_CALLS, TURN_BYTES, TransportLimits, WRITE_TURN_BYTES};
 use crate::rpc::services::{ClientServices, ConnectionQuota, QuotaGuard, UNARY_METHODS};
 use crate::transport::fairness::FairIo;
+use crate::transport::placement::Seat;
 use crate::transport::socket::Socket;
 
 thread_local! {
@@ -41,6 +42,9 @@ type EndOfConnection = Result<(), Box<dyn Error + Send + Sync>>;
 /// A connection that is served. Resolves when it has ended.
 pub(in crate::transport) struct OwnConnection {
     socket: FairIo<Socket>,
+    seat: Seat,
+    /// The thread that reads the socket.
+    reader: usize,
     core: Connection,
     calls: Calls,
     quota: ConnectionQuota,
@@ -64,6 +68,7 @@ impl OwnConnection {
     /// Serves the client of `socket`, whose preface is still to be read.
     pub(in crate::transport) fn new(
         socket: FairIo<Socket>,
+        seat: Seat,
         services: ClientServices,
         quota: ConnectionQuota,
         transport: &TransportLimits,
@@ -77,6 +82,8 @@ impl OwnConnection {
         );
         Self {
             socket,
+            reader: seat.at(),
+            seat,
             calls: Calls::new(services, quota.clone()),
             quota,
             rest: Vec::new(),
@@ -99,6 +106,7 @@ impl OwnConnection {
 
     fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<EndOfConnection> {
         self.calls.register(cx.waker());
+        self.sit_down()?;
         let now = Instant::now();
         self.check_time(now)?;
         let mut written = 0;
@@ -133,6 +141,16 @@ impl OwnConnection {
         self.charge_unwritten();
         self.set_alarm(now, cx);
         Poll::Pending
+    }
+
+    /// Lets the thread of the seat read the socket, if another one did.
+    fn sit_down(&mut self) -> io::Result<()> {
+        let thread = self.seat.at();
+        if thread != self.reader {
+            self.socket.move_to(&self.seat.worker().share)?;
+            self.reader = thread;
+        }
+        Ok(())
     }
 
     /// Whether there is nothing left to do but to write what there is.
@@ -186,6 +204,7 @@ impl OwnConnection {
         let polled = match polled {
             Poll::Ready(Ok(())) => {
                 if read > 0 {
+                    self.seat.read(read);
                     self.keep_alive.heard(now);
                     self.handle(&input[..read], now);
                 }
