@@ -14,7 +14,7 @@ pub(crate) fn put(buf: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Reads a number from the front of `bytes`, and advances `bytes` past it. `None` if there is no valid number.
-#[inline]
+#[inline(always)]
 pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     // The fast path: nearly all numbers have one byte.
     match bytes.split_first()? {
@@ -30,6 +30,7 @@ pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     }
 }
 
+#[cold]
 fn long(mut bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut value = 0;
     for shift in (0..63).step_by(7) {

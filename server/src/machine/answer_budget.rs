@@ -24,6 +24,7 @@ impl AnswerBudget {
     ///
     /// # Errors
     /// [`Cause::AnswerTooLarge`] if the answer would hold too much; the operation that would show `entry` is refused then.
+    #[inline]
     pub(super) fn take(&mut self, entry: Option<EntryRef<'_>>) -> Result<(), Cause> {
         let used = self.used + entry.map_or(0, |entry| entry.value.byte_len());
         if used > self.limit {

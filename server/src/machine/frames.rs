@@ -2,7 +2,7 @@
 
 use super::answer_budget::AnswerBudget;
 use super::operation::{AllOutcome, EachOutcome, Operation, Outcome, ReadOutcome};
-use super::plain_frames::{PlainAnswers, PlainFrames, Unpacked, Unpacking};
+use super::plain_frames::{PlainAnswers, PlainFrames, Unpacked, Unpacking, key_of};
 use super::rejection::{RejectedAt, Rejection};
 use super::request_ids::{Growth, RequestId};
 use super::state_machine::StateMachine;
@@ -142,10 +142,10 @@ impl StateMachine {
     }
 
     /// Reads one key of a plain frame, without a condition. Returns whether it was done.
-    #[inline]
+    #[inline(always)]
     fn read_plain<A: PlainAnswers>(
         &self,
-        key: &str,
+        key: &[u8],
         as_of: Option<Revision>,
         budget: &mut AnswerBudget,
         answers: &mut A,
@@ -153,7 +153,7 @@ impl StateMachine {
         let revision = as_of.unwrap_or(self.revision);
         let entry = self.entries.get(key);
         if let Err(cause) = budget.take(entry) {
-            answers.operation(Err(Rejection::of(&key.into(), cause)));
+            answers.operation(Err(Rejection::of(&key_of(key), cause)));
             return false;
         }
         match entry {

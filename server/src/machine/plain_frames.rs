@@ -194,11 +194,21 @@ impl PlainFrames {
         self.counts.frames += 1;
     }
 
-    #[inline]
+    #[inline(always)]
     fn begin(&mut self, kind: u8, key: &str) {
         self.counts.operations += 1;
-        self.packed.push(kind);
-        self.put_bytes(key.as_bytes());
+        match u8::try_from(key.len()) {
+            // Its length as a varint is one byte, too.
+            Ok(len @ ..0x80) => {
+                self.counts.bytes += key.len();
+                self.packed.extend_from_slice(&[kind, len]);
+                self.packed.extend_from_slice(key.as_bytes());
+            }
+            _ => {
+                self.packed.push(kind);
+                self.put_bytes(key.as_bytes());
+            }
+        }
     }
 
     #[inline]
@@ -508,8 +518,8 @@ impl<'a> Iterator for Operations<'a> {
 
 /// The next operation of a frame, as it comes out of the buffer.
 pub(super) enum Unpacked<'a> {
-    /// A Read without a condition.
-    Read(&'a str),
+    /// A Read of the key of these bytes, without a condition.
+    Read(&'a [u8]),
     /// Another operation without options.
     Plain(Operation),
     /// An operation that may have options, and its request id.
@@ -534,7 +544,7 @@ impl<'a> Unpacking<'a> {
     pub(super) fn take(&mut self) -> Option<Unpacked<'a>> {
         Some(match self.packed.kind() {
             END => return None,
-            READ => Unpacked::Read(self.packed.text()),
+            READ => Unpacked::Read(self.packed.bytes()),
             OTHER => Unpacked::Other(self.others.next().expect(INTACT), None),
             OTHER_WITH_ID => {
                 let request_id = self.request_ids.next();
@@ -547,12 +557,17 @@ impl<'a> Unpacking<'a> {
     fn next_in_frame(&mut self) -> Option<Operation> {
         Some(match self.take()? {
             Unpacked::Read(key) => Operation::Read(Read {
-                key: Key::from(key),
+                key: key_of(key),
                 expect: None,
             }),
             Unpacked::Plain(operation) | Unpacked::Other(operation, _) => operation,
         })
     }
+}
+
+/// The key of these bytes.
+pub(super) fn key_of(bytes: &[u8]) -> Key {
+    std::str::from_utf8(bytes).expect(INTACT).into()
 }
 
 /// Takes the outcomes of plain frames, as they are made.

@@ -12,9 +12,9 @@ pub(super) fn head(rest: &[u8]) -> u32 {
     if let Some(head) = rest.first_chunk() {
         return u32::from_be_bytes(*head);
     }
-    let mut head = [0; 4];
-    head[..rest.len()].copy_from_slice(rest);
-    u32::from_be_bytes(head)
+    // Byte by byte: to copy up to three bytes is a call of a function.
+    let byte = |at: usize| u32::from(rest.get(at).copied().unwrap_or_default());
+    byte(0) << 24 | byte(1) << 16 | byte(2) << 8
 }
 
 /// Reads a head of each line of the processor's caches that they take: a line has 16.

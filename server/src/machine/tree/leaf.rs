@@ -36,6 +36,13 @@ pub(super) struct Leaf {
     whole: Vec<Option<Box<Entry>>>,
 }
 
+/// Whether two suffixes with the same head are equal.
+#[inline]
+fn is_equal(one: &[u8], other: &[u8]) -> bool {
+    // The head has all bytes of a short one.
+    one.len() == other.len() && (one.len() <= size_of::<u32>() || one == other)
+}
+
 impl Default for Leaf {
     fn default() -> Self {
         Self::with_prefix(&[], 0)
@@ -75,10 +82,10 @@ impl Leaf {
 
     /// The index of a key, or as an error the index at which it would be inserted.
     #[inline]
-    pub(super) fn find(&self, key: &str) -> Result<usize, usize> {
+    pub(super) fn find(&self, key: &[u8]) -> Result<usize, usize> {
         let prefix = self.prefix();
-        let Some(suffix) = key.as_bytes().strip_prefix(prefix) else {
-            let is_before = key.as_bytes() < prefix;
+        let Some(suffix) = key.strip_prefix(prefix) else {
+            let is_before = key < prefix;
             return Err(if is_before { 0 } else { self.len() });
         };
         let head = head(suffix);
@@ -87,10 +94,27 @@ impl Leaf {
             return Err(at);
         }
         // Mostly one key has this head, and mostly it is the key that is looked for.
-        if self.record(at).suffix == suffix {
+        if is_equal(self.record(at).suffix, suffix) {
             return Ok(at);
         }
         self.find_among_equal(at, head, suffix)
+    }
+
+    /// The entry of a key.
+    #[inline(always)]
+    pub(super) fn get(&self, key: &[u8]) -> Option<EntryRef<'_>> {
+        let suffix = key.strip_prefix(self.prefix())?;
+        let head = head(suffix);
+        let at = self.count_less(head);
+        if *self.heads.get(at)? != head {
+            return None;
+        }
+        let mut record = self.record(at);
+        if !is_equal(record.suffix, suffix) {
+            let at = self.find_among_equal(at, head, suffix).ok()?;
+            record = self.record(at);
+        }
+        Some(self.entry_of(record))
     }
 
     /// The index of a suffix whose head is that of the key at `at`, and of no key before it.
@@ -152,7 +176,11 @@ impl Leaf {
     /// The entry at an index.
     #[inline]
     pub(super) fn entry(&self, at: usize) -> EntryRef<'_> {
-        let record = self.record(at);
+        self.entry_of(self.record(at))
+    }
+
+    #[inline(always)]
+    fn entry_of<'a>(&'a self, record: Record<'a>) -> EntryRef<'a> {
         match record.whole_at() {
             Some(at) => EntryRef::from(self.whole[at].as_deref().expect(KEPT)),
             None => record.entry(),
@@ -380,8 +408,8 @@ impl Leaf {
 
     /// The index of the first key with the head of this one.
     #[inline]
-    pub(super) fn find_head(&self, key: &str) -> usize {
-        let suffix = key.as_bytes().get(self.prefix_len as usize..);
+    pub(super) fn find_head(&self, key: &[u8]) -> usize {
+        let suffix = key.get(self.prefix_len as usize..);
         self.count_less(head(suffix.unwrap_or_default()))
     }
 
@@ -405,10 +433,10 @@ impl Leaf {
         let keys: Vec<_> = self.entries_from(0).map(|(key, _)| key).collect();
         assert!(keys.windows(2).all(|pair| pair[0] < pair[1]), "{keys:?}");
         for (at, key) in keys.iter().enumerate() {
-            assert_eq!(self.find(key.as_str()), Ok(at), "{keys:?}");
+            assert_eq!(self.find(key.as_str().as_bytes()), Ok(at), "{keys:?}");
             let behind = format!("{key}\0");
             if keys.get(at + 1).is_none_or(|next| next.as_str() != behind) {
-                assert_eq!(self.find(&behind), Err(at + 1), "{keys:?}");
+                assert_eq!(self.find(behind.as_bytes()), Err(at + 1), "{keys:?}");
             }
         }
         let records = || (0..self.len()).map(|at| self.record(at));

@@ -67,7 +67,7 @@ impl Tree {
 
     /// The leaf that a key belongs to, after its indices: of the branch in the root, and of the leaf in the branch.
     #[inline]
-    fn leaf(&self, key: &str) -> (usize, usize, &Leaf) {
+    fn leaf(&self, key: &[u8]) -> (usize, usize, &Leaf) {
         let branch = self.root.child_for(key);
         let leaves = &self.root.items()[branch];
         let leaf = leaves.child_for(key);
@@ -77,6 +77,7 @@ impl Tree {
     /// Finds a key, or where it would be inserted.
     #[inline]
     pub(crate) fn cursor(&self, key: &str) -> Cursor {
+        let key = key.as_bytes();
         let (branch, leaf, keys) = self.leaf(key);
         let found = keys.find(key);
         let (Ok(at) | Err(at)) = found;
@@ -96,12 +97,12 @@ impl Tree {
     }
 
     /// The entry of a key.
-    #[inline]
-    pub(crate) fn get(&self, key: &str) -> Option<EntryRef<'_>> {
+    #[inline(always)]
+    pub(crate) fn get(&self, key: impl AsRef<[u8]>) -> Option<EntryRef<'_>> {
+        let key = key.as_ref();
         // Not by a cursor: that would go through the levels a second time.
         let (_, _, leaf) = self.leaf(key);
-        let at = leaf.find(key).ok()?;
-        Some(leaf.entry(at))
+        leaf.get(key)
     }
 
     /// Inserts or replaces the entry of `key`, which `cursor` points to.

@@ -72,13 +72,13 @@ impl<T> Node<T> {
 
     /// The index of a key, or as an error the index at which it would be inserted.
     #[inline]
-    pub(super) fn find(&self, key: &str) -> Result<usize, usize> {
+    pub(super) fn find(&self, key: &[u8]) -> Result<usize, usize> {
         let Some(first) = self.keys.first() else {
             return Err(0);
         };
-        let prefix = &first.as_str().as_bytes()[..self.prefix_len];
-        if !key.as_bytes().starts_with(prefix) {
-            return Err(if key < first.as_str() { 0 } else { self.len() });
+        let first = first.as_str().as_bytes();
+        if !key.starts_with(&first[..self.prefix_len]) {
+            return Err(if key < first { 0 } else { self.len() });
         }
         let head = head_behind(key, self.prefix_len);
         let mut at = match self.heads.len() {
@@ -90,13 +90,14 @@ impl<T> Node<T> {
             return Err(at);
         }
         // Mostly one key has this head, and mostly it is the key that is looked for.
-        match self.keys[at].as_str().cmp(key) {
+        match self.keys[at].as_str().as_bytes().cmp(key) {
             Ordering::Equal => return Ok(at),
             Ordering::Greater => return Err(at),
             Ordering::Less => at += 1,
         }
         let same = self.heads[at..].partition_point(|other| *other == head);
-        let found = self.keys[at..at + same].binary_search_by(|other| other.as_str().cmp(key));
+        let found =
+            self.keys[at..at + same].binary_search_by(|other| other.as_str().as_bytes().cmp(key));
         found
             .map(|behind| at + behind)
             .map_err(|behind| at + behind)
@@ -105,7 +106,7 @@ impl<T> Node<T> {
     /// The index of the child that a key belongs to: under the last separator that is not greater; the first child if all
     /// are.
     #[inline]
-    pub(super) fn child_for(&self, key: &str) -> usize {
+    pub(super) fn child_for(&self, key: &[u8]) -> usize {
         if self.len() == 1 {
             return 0;
         }
@@ -129,7 +130,7 @@ impl<T> Node<T> {
             key.as_str().as_bytes().starts_with(prefix)
         });
         self.heads
-            .insert(at, head_behind(key.as_str(), self.prefix_len));
+            .insert(at, head_behind(key.as_str().as_bytes(), self.prefix_len));
         self.keys.insert(at, key);
         self.items.insert(at, item);
         if !has_prefix {
@@ -181,7 +182,7 @@ impl<T> Node<T> {
         let heads = self
             .keys
             .iter()
-            .map(|key| head_behind(key.as_str(), prefix_len));
+            .map(|key| head_behind(key.as_str().as_bytes(), prefix_len));
         self.heads.extend(heads);
     }
 }
@@ -226,6 +227,6 @@ impl<T> Child for Node<T> {
 
 /// The head of a key whose first `prefix_len` bytes are those of all keys.
 #[inline]
-fn head_behind(key: &str, prefix_len: usize) -> u32 {
-    head(key.as_bytes().get(prefix_len..).unwrap_or_default())
+fn head_behind(key: &[u8], prefix_len: usize) -> u32 {
+    head(key.get(prefix_len..).unwrap_or_default())
 }

@@ -85,10 +85,10 @@ impl<T> Node<T> {
         assert!(keys.len() <= max && keys.len() == self.len());
         assert!(keys.windows(2).all(|pair| pair[0] < pair[1]), "{keys:?}");
         for (at, key) in keys.iter().enumerate() {
-            assert_eq!(self.find(key.as_str()), Ok(at), "{keys:?}");
+            assert_eq!(self.find(key.as_str().as_bytes()), Ok(at), "{keys:?}");
             let behind = format!("{key}\0");
             if keys.get(at + 1).is_none_or(|next| next.as_str() != behind) {
-                assert_eq!(self.find(&behind), Err(at + 1), "{keys:?}");
+                assert_eq!(self.find(behind.as_bytes()), Err(at + 1), "{keys:?}");
             }
         }
     }

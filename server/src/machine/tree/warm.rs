@@ -53,13 +53,13 @@ impl Tree {
         let mut at = [0; KEYS_AT_ONCE];
         let mut read = 0;
         for (branch, key) in branch_of.iter_mut().zip(keys) {
-            *branch = &branches[self.root.child_for(key)];
+            *branch = &branches[self.root.child_for(key.as_bytes())];
         }
         for branch in &branch_of[..keys.len()] {
             read ^= branch.touch();
         }
         for ((at, branch), key) in at.iter_mut().zip(branch_of).zip(keys) {
-            *at = branch.child_for(key);
+            *at = branch.child_for(key.as_bytes());
         }
         for ((leaf, branch), at) in leaf_of.iter_mut().zip(branch_of).zip(&at[..keys.len()]) {
             *leaf = &branch.items()[*at];
@@ -68,7 +68,7 @@ impl Tree {
             read ^= leaf.touch();
         }
         for ((at, leaf), key) in at.iter_mut().zip(leaf_of).zip(keys) {
-            *at = leaf.find_head(key);
+            *at = leaf.find_head(key.as_bytes());
         }
         for (at, leaf) in at.iter_mut().zip(&leaf_of[..keys.len()]) {
             *at = leaf.start_of(*at);

@@ -41,7 +41,7 @@ impl PlainAnswers for Answers {
         self.begin = self.encoded.len();
     }
 
-    #[inline]
+    #[inline(always)]
     fn read(&mut self, entry: Option<EntryRef<'_>>, revision: Revision) {
         if entry.is_none_or(is_quick_entry) {
             put_read(&mut self.encoded, entry, revision);

@@ -361,6 +361,7 @@ fn common_write<'a>(write: &'a [u8], limits: &Limits, frames: &mut PlainFrames) 
     Some(key)
 }
 
+#[inline]
 fn common_key<'a>(bytes: &'a [u8], limits: &Limits) -> Option<&'a str> {
     let text = std::str::from_utf8(bytes).ok()?;
     arguments::names::is_key(text, limits).then_some(text)

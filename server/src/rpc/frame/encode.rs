@@ -4,6 +4,7 @@ use prost::Message as _;
 use prost::encoding::encoded_len_varint;
 use soloist::v1;
 
+use super::pieces::{Piece, append};
 use super::scratch::Scratch;
 use crate::machine::{
     AddOutcome, AllOutcome, DeleteOutcome, Entry, EntryRef, Outcome, ReadOutcome, Revision,
@@ -101,7 +102,9 @@ pub(super) fn is_quick(outcome: &Outcome) -> bool {
 pub(super) fn put_outcome(buf: &mut Vec<u8>, outcome: &Outcome) {
     match outcome {
         Outcome::Read(ReadOutcome { entry, revision }) => match entry {
-            Some(entry) if entry.attached.is_some() => put_long_read(buf, entry, *revision),
+            Some(entry) if entry.attached.is_some() => {
+                put_any_read(buf, Some(SizedEntry::of(entry)), *revision);
+            }
             _ => put_read(buf, entry.as_ref().map(EntryRef::from), *revision),
         },
         Outcome::Write(write) => put_write(buf, write),
@@ -112,9 +115,58 @@ pub(super) fn put_outcome(buf: &mut Vec<u8>, outcome: &Outcome) {
 }
 
 /// Puts the result of a Read that found this entry, without lifetime and machine state, or none.
-#[inline]
+#[inline(always)]
 pub(super) fn put_read(buf: &mut Vec<u8>, entry: Option<EntryRef<'_>>, revision: Revision) {
-    let entry = entry.map(SizedEntry::quick);
+    if let Some(entry) = entry
+        && let ValueRef::Int(int) = entry.value.unshared()
+        && put_int_read(buf, entry, int, revision).is_some()
+    {
+        return;
+    }
+    put_any_read(buf, entry.map(SizedEntry::quick), revision);
+}
+
+/// Puts the result of a Read that found an int, if its numbers are short. Returns whether they are.
+#[inline(always)]
+fn put_int_read(
+    buf: &mut Vec<u8>,
+    entry: EntryRef<'_>,
+    int: i64,
+    revision: Revision,
+) -> Option<()> {
+    // Present even if it is 0, because the field is part of a oneof.
+    let value = Piece::present_int(1, int)?;
+    let entry_revision = Piece::int(3, entry.revision)?;
+    let create_revision = Piece::int(4, entry.create_revision)?;
+    let revision = Piece::int(2, revision)?;
+    // All lengths are below 128, and so a byte each.
+    let entry_len = 2 + value.len() + entry_revision.len() + create_revision.len();
+    let read_len = 2 + entry_len + revision.len();
+    let head = [
+        nested(1),
+        2 + read_len as u8,
+        nested(1),
+        read_len as u8,
+        nested(1),
+        entry_len as u8,
+        nested(2),
+        value.len() as u8,
+    ];
+    let head = Piece::of(head);
+    append(
+        buf,
+        [head, value, entry_revision, create_revision, revision],
+    );
+    Some(())
+}
+
+/// The tag of a nested message.
+const fn nested(field: u8) -> u8 {
+    field << 3 | 2
+}
+
+/// Puts the result of a Read.
+fn put_any_read(buf: &mut Vec<u8>, entry: Option<SizedEntry<'_>>, revision: Revision) {
     let read_len = entry.as_ref().map_or(0, SizedEntry::nested_len) + int_len(revision);
     let mut out = Scratch::new();
     out.prefix(1, nested_len(read_len));
@@ -122,18 +174,6 @@ pub(super) fn put_read(buf: &mut Vec<u8>, entry: Option<EntryRef<'_>>, revision:
     if let Some(entry) = entry {
         entry.put(buf, &mut out, 1);
     }
-    out.int(2, revision);
-    buf.extend_from_slice(out.bytes());
-}
-
-/// Puts the result of a Read of any entry.
-fn put_long_read(buf: &mut Vec<u8>, entry: &Entry, revision: Revision) {
-    let entry = SizedEntry::of(entry);
-    let read_len = entry.nested_len() + int_len(revision);
-    let mut out = Scratch::new();
-    out.prefix(1, nested_len(read_len));
-    out.prefix(1, read_len);
-    entry.put(buf, &mut out, 1);
     out.int(2, revision);
     buf.extend_from_slice(out.bytes());
 }

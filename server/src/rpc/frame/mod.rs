@@ -10,6 +10,7 @@
 mod answers;
 mod decode;
 mod encode;
+mod pieces;
 mod scratch;
 
 pub(crate) use answers::{Answers, Pieces};
