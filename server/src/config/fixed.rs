@@ -180,12 +180,6 @@ pub fn answer_margin(timeout: Duration) -> Duration {
 
 // Connections and threads.
 
-/// Most streams that a client may make the server reset by its own errors. Beyond, the connection is closed with
-/// ENHANCE_YOUR_CALM. Lower than the 1,024 that h2 allows. (Streams that the client resets before the server looks at
-/// them are limited by `--max-streams`: a client whose calls all time out resets that many. More would be
-/// CVE-2023-44487, rapid reset.)
-pub const LOCAL_ERROR_RESET_STREAMS_MAX: usize = 256;
-
 /// File descriptors left for everything that is not a connection: listener, logs, name lookups.
 pub const SPARE_DESCRIPTORS: u64 = 64;
 
@@ -196,12 +190,12 @@ pub const THREAD_DESCRIPTORS: u64 = 4;
 /// as many as it may have open, which take a millisecond or two.
 pub const TURN_BYTES: usize = 32 * KIB;
 
-/// Most bytes that a connection of the own transport writes in one turn: a client that reads a backup as fast as it comes must not
+/// Most bytes that a connection writes in one turn: a client that reads a backup as fast as it comes must not
 /// keep the thread. As much as the sockets of this system take at once, so that a turn seldom ends for this.
 pub const WRITE_TURN_BYTES: usize = 256 * KIB;
 
-/// How many errors of a client's streams time makes up for each second, with the own transport. hyper forgives none, but its
-/// limit does not count streams that are refused because too many are open.
+/// How many errors of a client's streams time makes up for each second. Streams that are refused because too many are open count,
+/// too.
 pub const STREAM_ERRORS_PER_SECOND: u32 = 10;
 
 /// How long a connection's turn may take, with everything that follows from what it reads, while others read on its

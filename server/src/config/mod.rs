@@ -6,6 +6,8 @@
 mod access;
 mod cluster;
 mod fixed;
+#[cfg(feature = "hyper")]
+mod hyper;
 mod limits;
 mod log;
 mod parse;
@@ -26,11 +28,13 @@ pub use cluster::{
     ETCD_PASSWORD, ETCD_QUOTA_SPARE, EtcdLogin, EtcdUrl, Forward,
 };
 pub use fixed::*;
+#[cfg(feature = "hyper")]
+pub use hyper::Transport;
 pub use limits::{Limits, MailboxLimits};
 pub use log::LogConfig;
 pub use storage::{Durability, StorageConfig};
 pub use tls::{ClientAuth, TlsConfig, TlsVersion};
-pub use transport::{Transport, TransportLimits};
+pub use transport::TransportLimits;
 
 use parse::{KIB, MESSAGE_LIMIT_MAX};
 

@@ -2,40 +2,24 @@
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum, value_parser};
+use clap::{Args, value_parser};
 
 use super::parse::{KIB, MIB, bytes, duration, number};
-
-/// What serves HTTP/2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Transport {
-    /// The server's own, with the crate soloist-http2.
-    Own,
-    /// The crate hyper, with h2.
-    Hyper,
-}
-
-impl Transport {
-    /// Returns the transport of this name, as the flag has it.
-    #[must_use]
-    pub fn of_name(name: &str) -> Option<Self> {
-        Self::from_str(name, false).ok()
-    }
-}
 
 /// Limits on threads, connections and HTTP/2.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Threads and connections")]
 pub struct TransportLimits {
-    /// What serves HTTP/2: the server's own transport, or the crate hyper, which costs a call two to three times as much CPU time. Both
-    /// give the same answers to the same calls. hyper is the way back if the other shows a fault, and will go.
+    /// What serves HTTP/2. For tests alone: hidden, because it is no flag of the server that is shipped.
+    #[cfg(feature = "hyper")]
     #[arg(
         long,
         value_name = "NAME",
         env = "SOLOIST_TRANSPORT",
-        default_value = "own"
+        default_value = "own",
+        hide = true
     )]
-    pub transport: Transport,
+    pub transport: super::Transport,
     /// Threads that serve connections. The owner runs on the first. 0: one per core.
     #[arg(long, value_name = "N", env = "SOLOIST_THREADS", default_value_t = Self::DEFAULT.threads,
           value_parser = number(0, 1024))]
@@ -88,7 +72,8 @@ pub struct TransportLimits {
 impl TransportLimits {
     /// The defaults.
     pub const DEFAULT: Self = Self {
-        transport: Transport::Own,
+        #[cfg(feature = "hyper")]
+        transport: super::Transport::Own,
         threads: 0,
         max_connections: 10_000,
         max_streams: 256,

@@ -7,11 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use futures_util::FutureExt as _;
-use http::Response;
 use tokio::sync::mpsc;
 use tonic::codegen::BoxFuture;
 
-use super::body::response::{self, Answer, ResponseBody};
+use super::body::response::{self, Answer};
 use super::body::unread::{self, ReadBy};
 use super::call_count::CallCount;
 use super::slow_calls::SlowCall;
@@ -106,18 +105,6 @@ impl Future for Answering {
     }
 }
 
-/// The same call, as hyper asks for it.
-pub(crate) struct Responding(pub(super) Answering);
-
-impl Future for Responding {
-    type Output = Result<Response<ResponseBody>, Infallible>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = Pin::new(&mut self.0).poll(cx);
-        answer.map(|answer| Ok(answer.into_response()))
-    }
-}
-
 /// Calls `handler`, and stops a panic of it. The panic hook has logged the panic by then.
 ///
 /// # Errors
@@ -178,7 +165,9 @@ mod tests {
             slow: None,
         };
         for handler in [early, late] {
-            let response = Answering::new(&quota, handler).await.into_response();
+            let Answer::Other(response) = Answering::new(&quota, handler).await else {
+                panic!("it has a message");
+            };
             let status = Status::from_header_map(response.headers()).unwrap();
             assert_eq!(status.code(), Code::Internal);
             assert!(!status.details().is_empty(), "{status:?}");

@@ -1,18 +1,14 @@
 //! What answers the calls of a connection: a store, or a node of a cluster, which may come to own one.
 
 use std::cell::OnceCell;
-use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::service::Service;
+use http::Request;
 use soloist_http2::Head;
 use tokio::sync::watch;
 
-use super::answering::{Answering, Responding};
+use super::answering::Answering;
 use super::body::incoming::RequestBody;
-use super::body::response::ResponseBody;
 use super::router::{ClientRouter, Router, ShownCertificate};
 pub(crate) use super::router::{UNARY_METHODS, UnaryCall, UnaryMethod};
 use super::standby::{Client, Forward, Standby};
@@ -115,16 +111,6 @@ pub(crate) struct NodeClient {
     store: OnceCell<ClientRouter>,
 }
 
-impl Service<Request<Incoming>> for ClientServices {
-    type Response = Response<ResponseBody>;
-    type Error = Infallible;
-    type Future = Responding;
-
-    fn call(&self, request: Request<Incoming>) -> Responding {
-        Responding(self.begin(request.map(RequestBody::from)))
-    }
-}
-
 impl ClientServices {
     /// Begins a call.
     pub(crate) fn begin(&self, request: Request<RequestBody>) -> Answering {
@@ -133,9 +119,7 @@ impl ClientServices {
             Self::Node(node) => node.call(request),
         }
     }
-}
 
-impl ClientServices {
     /// Begins a call of a method of State with one answer, whose request has not come. None if it has to be begun with a request.
     pub(crate) fn begin_unary(
         &self,

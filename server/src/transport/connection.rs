@@ -1,5 +1,6 @@
 //! One connection, from its first byte to its last.
 
+use std::error::Error;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -12,16 +13,18 @@ use tracing::debug;
 
 use super::fairness::{FairIo, PollCount};
 use super::handshakes::Handshakes;
+#[cfg(feature = "hyper")]
+use super::hyper::EitherConnection as Http2Connection;
 use super::listener::Accepted;
 use super::open_calls::OpenCalls;
 use super::outstayed::{Outstayed, outstayed};
-use super::own::OwnConnection;
+#[cfg(not(feature = "hyper"))]
+use super::own::OwnConnection as Http2Connection;
 use super::placement::Seat;
-use super::served::{Ended, Served, hyper_connection};
 use super::socket::{Kind, Socket};
 use super::tls::{ClientCertificates, Tls};
 use super::without_call::WithoutCall;
-use crate::config::{DRAIN_IDLE, Transport, TransportLimits};
+use crate::config::{DRAIN_IDLE, TransportLimits};
 use crate::metrics;
 use crate::rpc::audit;
 use crate::rpc::router::ShownCertificate;
@@ -32,6 +35,9 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The first byte of TLS: the type of a handshake record. Source: RFC 8446, section 5.1.
 const TLS_HANDSHAKE: u8 = 22;
+
+/// How a connection ended. The error is for the debug log.
+pub(super) type Ended = Result<(), Box<dyn Error + Send + Sync>>;
 
 /// What a connection shares with others.
 pub(super) struct Shared {
@@ -98,18 +104,9 @@ pub(super) async fn serve(
         quota: services.quota(),
         peer,
     };
-    match shared.limits.transport {
-        Transport::Hyper => {
-            let connection = hyper_connection(io, client, open.calls.clone(), &shared.limits);
-            open.serve(pin!(connection), shared).await
-        }
-        Transport::Own => {
-            let quota = open.quota.clone();
-            let seat = shared.seat.clone();
-            let connection = OwnConnection::new(io, seat, client, quota, &shared.limits);
-            open.serve(pin!(connection), shared).await
-        }
-    }
+    let (seat, quota) = (shared.seat.clone(), open.quota.clone());
+    let connection = Http2Connection::new(io, seat, client, quota, &shared.limits);
+    open.serve(pin!(connection), shared).await
 }
 
 /// A connection from its preface on.
@@ -125,7 +122,7 @@ struct Open<'a> {
 
 impl Open<'_> {
     /// Drives `connection` until its peer closes it, it has outstayed, or the server has drained.
-    async fn serve<C: Served>(self, mut connection: Pin<&mut C>, shared: Shared) -> Ended {
+    async fn serve(self, mut connection: Pin<&mut Http2Connection>, shared: Shared) -> Ended {
         let Self {
             certificates,
             refuse,

@@ -6,12 +6,13 @@ mod forward;
 mod frame_headers;
 mod handshakes;
 mod http1;
+#[cfg(feature = "hyper")]
+mod hyper;
 mod listener;
 mod open_calls;
 mod outstayed;
 mod own;
 mod placement;
-mod served;
 mod settings;
 mod socket;
 mod tls;

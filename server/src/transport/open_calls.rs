@@ -2,13 +2,9 @@
 
 use std::time::Duration;
 
-use hyper::rt::Executor;
-
-use crate::rpc::body::unread::CallTask;
 use crate::rpc::services::ConnectionQuota;
 
-/// Runs the calls of one connection, each as a task that ends when its response is handed to the connection, and charges
-/// them to the connection's quota.
+/// Which calls of one connection are open, as its quota counts them.
 #[derive(Clone)]
 pub(super) struct OpenCalls {
     quota: ConnectionQuota,
@@ -34,11 +30,5 @@ impl OpenCalls {
                 return;
             }
         }
-    }
-}
-
-impl<F: Future<Output = ()> + Send + Unpin + 'static> Executor<F> for OpenCalls {
-    fn execute(&self, call: F) {
-        tokio::spawn(CallTask::new(call, self.quota.call()));
     }
 }

@@ -112,7 +112,7 @@ impl Buf for UnreadBytes {
 
 /// What a call is answered with.
 pub(crate) enum Answer {
-    /// One message, and status OK: nearly all answers. The own transport sends it as it is.
+    /// One message, and status OK: nearly all answers. It is sent as it is.
     One(OneMessage),
     /// Any other response. In a box, because answers are moved often.
     Other(Box<Response<ResponseBody>>),
@@ -139,14 +139,6 @@ impl OneMessage {
 }
 
 impl Answer {
-    /// The response with this answer.
-    pub(crate) fn into_response(self) -> Response<ResponseBody> {
-        match self {
-            Self::One(message) => response(message.rest(0)),
-            Self::Other(response) => *response,
-        }
-    }
-
     /// Its status, if it is known before the end.
     pub(crate) fn code(&self) -> Option<Code> {
         match self {
@@ -219,7 +211,7 @@ where
         quota,
         end: End::NotYet,
     };
-    response(Content::other(tonic::body::Body::new(body)).into()).into()
+    with_body(Content::other(tonic::body::Body::new(body)).into()).into()
 }
 
 /// The response without a message, only a status.
@@ -228,7 +220,8 @@ pub(crate) fn error(status: Status) -> Answer {
     response.into()
 }
 
-fn response(body: ResponseBody) -> Response<ResponseBody> {
+/// The response with this body, which ends with a status.
+pub(crate) fn with_body(body: ResponseBody) -> Response<ResponseBody> {
     let mut headers = HeaderMap::with_capacity(1);
     headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
     let mut response = Response::new(body);

@@ -1,9 +1,8 @@
 //! Ends a call whose answer nobody reads.
 //!
 //! HTTP/2 asks a body for nothing while it waits for the client to grant a window, so a body cannot end by itself then. But
-//! whatever polls the call can drop it, which resets the stream and gives its memory back: with hyper a task for each call, with
-//! the server's own transport the task of the connection. So that is told, by notes of its thread, by when the answer must have
-//! been read, and that the body has handed over bytes of it.
+//! the task of the connection, which polls the call, can drop it, which resets the stream and gives its memory back. So that is
+//! told, by notes of its thread, by when the answer must have been read, and that the body has handed over bytes of it.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -13,7 +12,6 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::config::UNREAD_GRACE;
-use crate::owner::CallGuard;
 
 /// By when the client must have read what it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,37 +87,6 @@ impl UnreadAnswer {
         match &mut self.timer {
             Some(timer) => timer.as_mut().poll(cx),
             None => Poll::Pending,
-        }
-    }
-}
-
-/// The task of a call. Ends the call if its answer is not read in time. A struct and not an `async fn`, in which the call, which
-/// is large, would have two places: that of the argument, and that from which it is polled.
-pub(crate) struct CallTask<C> {
-    call: C,
-    unread: UnreadAnswer,
-    /// Counts the call for as long as it runs.
-    _counted: CallGuard,
-}
-
-impl<C> CallTask<C> {
-    pub(crate) fn new(call: C, counted: CallGuard) -> Self {
-        Self {
-            call,
-            unread: UnreadAnswer::NEW,
-            _counted: counted,
-        }
-    }
-}
-
-impl<C: Future<Output = ()> + Unpin> Future for CallTask<C> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        UnreadAnswer::begin_poll();
-        match Pin::new(&mut self.call).poll(cx) {
-            Poll::Ready(()) => Poll::Ready(()),
-            Poll::Pending => self.unread.poll_end(false, cx),
         }
     }
 }

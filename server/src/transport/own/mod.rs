@@ -1,4 +1,4 @@
-//! The server's own transport for HTTP/2 (`--transport own`), on the crate `soloist-http2`, which knows the protocol and no socket.
+//! The server's own transport for HTTP/2, on the crate `soloist-http2`, which knows the protocol and no socket.
 //!
 //! One task serves a connection, and everything that belongs to it: there is no task for a call.
 //!
