@@ -18,24 +18,17 @@ use crate::config::{
     SHARED_FOR, SHARED_TURN, SHARED_TURN_BYTES_MAX, SHARED_TURN_BYTES_MIN, TURN_BYTES,
 };
 
-/// The socket of a connection: reading takes turns with other connections, writing is vectored from the second write on.
+/// The socket of a connection: reading takes turns with other connections.
 ///
-/// **Reading.** An HTTP/2 connection reads as long as there is data. With a window of a megabyte that may be thousands of calls,
+/// An HTTP/2 connection reads as long as there is data. With a window of a megabyte that may be thousands of calls,
 /// and the responses of other connections on the same thread wait meanwhile. So after some bytes this socket pretends that there
 /// is no more data for now, and wakes the connection at once: its next turn comes after the other tasks have run.
-///
-/// **Writing.** h2 asks when a connection begins whether writes are vectored. If they are, it passes every data frame from 256
-/// bytes on to the socket by itself, with a system call for each. If not, it copies frames up to 1 KiB into one buffer. Later it
-/// asks again for each larger frame, whether it can be written together with the buffer in one system call. So the right answer is
-/// no at first, and yes from the second write on.
 pub(super) struct FairIo<S> {
     socket: S,
     turn: Turn,
     polls: PollCount,
     /// The poll of the connection in which the current turn began.
     poll: u64,
-    /// Whether anything was written.
-    has_written: bool,
     /// Limits what the peer sends besides its calls: without any call, and by changes of its settings.
     limits: Option<(WithoutCall, SettingsCount)>,
 }
@@ -47,7 +40,6 @@ impl<S> FairIo<S> {
             turn: Turn::new(thread),
             polls,
             poll: 0,
-            has_written: false,
             limits: None,
         }
     }
@@ -80,8 +72,8 @@ impl FairIo<Socket> {
 
 /// Counts the polls of a connection: each poll is a turn.
 ///
-/// Once a turn is over, every read must say "no more for now" until the poll ends, because hyper tries to read again with each
-/// call that it takes out of the connection.
+/// Once a turn is over, every read must say "no more for now" until the poll ends, because a connection tries to read again
+/// within the poll (hyper with each call that it takes out).
 #[derive(Clone, Debug, Default)]
 pub(super) struct PollCount(Arc<AtomicU64>);
 
@@ -281,20 +273,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FairIo<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.has_written = true;
         Pin::new(&mut self.socket).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.has_written && self.socket.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -311,7 +290,7 @@ mod tests {
     use std::pin::pin;
     use std::task::Wake;
 
-    use tokio::io::{AsyncWriteExt as _, Join, Sink, join, sink};
+    use tokio::io::{Join, Sink, join, sink};
 
     use super::*;
 
@@ -481,14 +460,5 @@ mod tests {
         assert_eq!(thread.waiting.load(Ordering::Relaxed), 1);
         drop(turn);
         assert_eq!(thread.waiting.load(Ordering::Relaxed), 0);
-    }
-
-    #[tokio::test]
-    async fn writes_are_vectored_from_the_second_on() {
-        let (stream, _peer) = tokio::net::UnixStream::pair().unwrap();
-        let mut socket = FairIo::new(stream, Arc::default(), PollCount::default());
-        assert!(!socket.is_write_vectored());
-        socket.write_all(b"settings").await.unwrap();
-        assert!(socket.is_write_vectored());
     }
 }
