@@ -1,6 +1,5 @@
 //! One connection, from its first byte to its last.
 
-use std::error::Error;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use super::hyper::EitherConnection as Http2Connection;
 use super::listener::Accepted;
 use super::open_calls::OpenCalls;
 use super::outstayed::{Outstayed, outstayed};
+use super::own::Ended;
 #[cfg(not(feature = "hyper"))]
 use super::own::OwnConnection as Http2Connection;
 use super::placement::Seat;
@@ -35,9 +35,6 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The first byte of TLS: the type of a handshake record. Source: RFC 8446, section 5.1.
 const TLS_HANDSHAKE: u8 = 22;
-
-/// How a connection ended. The error is for the debug log.
-pub(super) type Ended = Result<(), Box<dyn Error + Send + Sync>>;
 
 /// What a connection shares with others.
 pub(super) struct Shared {

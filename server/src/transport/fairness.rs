@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tracing::debug;
 
 use super::settings::SettingsCount;
 use super::socket::Socket;
@@ -59,14 +60,12 @@ impl<S> FairIo<S> {
 }
 
 impl FairIo<Socket> {
-    /// The same socket, read by the current thread, whose connections share `thread`.
-    ///
-    /// # Errors
-    /// The system's error, if the process has no more descriptors, say.
-    pub(super) fn move_to(&mut self, thread: &Arc<ThreadShare>) -> io::Result<()> {
-        self.socket.attach_here()?;
+    /// Lets the current thread read the socket. Its connections share `thread`.
+    pub(super) fn move_to(&mut self, thread: &Arc<ThreadShare>) {
         self.turn = Turn::new(Arc::clone(thread));
-        Ok(())
+        if let Err(error) = self.socket.attach_here() {
+            debug!(%error, "the thread before goes on waiting for a socket");
+        }
     }
 }
 

@@ -12,9 +12,8 @@ use hyper::server::conn::http2;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::connection::Ended;
 use super::fairness::FairIo;
-use super::own::OwnConnection;
+use super::own::{Ended, OwnConnection};
 use super::placement::Seat;
 use super::socket::Socket;
 use crate::config::{Transport, TransportLimits};

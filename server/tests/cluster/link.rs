@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -120,14 +121,17 @@ impl Link {
         self.shared.keeps_requests.store(true, Ordering::Relaxed);
     }
 
-    /// Sends everything again that was kept, each connection's on one of its own: requests come late, and twice. HTTP/2 takes the
-    /// same bytes again on another connection.
+    /// Sends everything again that was kept, each connection's on one of its own, all at once: requests come late, and twice. HTTP/2
+    /// takes the same bytes again on another connection.
     pub(crate) async fn send_again(&self) -> SentAgain {
         let tapes: Vec<Tape> = self.shared.tapes.lock().unwrap().clone();
-        let mut sent = SentAgain::default();
-        for tape in tapes {
+        let again = tapes.into_iter().map(|tape| {
             let bytes = tape.lock().unwrap().clone();
-            sent += send_again(self.shared.upstream, bytes).await;
+            send_again(self.shared.upstream, bytes)
+        });
+        let mut sent = SentAgain::default();
+        for more in join_all(again).await {
+            sent += more;
         }
         sent
     }

@@ -37,7 +37,8 @@ static ROUTES: LazyLock<Arc<Routes>> = LazyLock::new(|| {
     ))
 });
 
-type EndOfConnection = Result<(), Box<dyn Error + Send + Sync>>;
+/// How a connection ended. The error is for the debug log.
+pub(in crate::transport) type Ended = Result<(), Box<dyn Error + Send + Sync>>;
 
 /// A connection that is served. Resolves when it has ended.
 pub(in crate::transport) struct OwnConnection {
@@ -104,9 +105,9 @@ impl OwnConnection {
         self.core.drain();
     }
 
-    fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<EndOfConnection> {
+    fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         self.calls.register(cx.waker());
-        self.sit_down()?;
+        self.sit_down();
         let now = Instant::now();
         self.check_time(now)?;
         let mut written = 0;
@@ -144,13 +145,12 @@ impl OwnConnection {
     }
 
     /// Lets the thread of the seat read the socket, if another one did.
-    fn sit_down(&mut self) -> io::Result<()> {
+    fn sit_down(&mut self) {
         let thread = self.seat.at();
         if thread != self.reader {
-            self.socket.move_to(&self.seat.worker().share)?;
             self.reader = thread;
+            self.socket.move_to(&self.seat.worker().share);
         }
-        Ok(())
     }
 
     /// Whether there is nothing left to do but to write what there is.
@@ -164,7 +164,7 @@ impl OwnConnection {
     }
 
     /// Does what is due at this time.
-    fn check_time(&mut self, now: Instant) -> EndOfConnection {
+    fn check_time(&mut self, now: Instant) -> Ended {
         self.core.tick(now - self.begun);
         if let Some((error, until)) = &self.failed
             && now >= *until
@@ -295,7 +295,7 @@ impl OwnConnection {
     }
 
     /// Closes the socket, when everything is written.
-    fn end(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<EndOfConnection> {
+    fn end(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<Ended> {
         // An error means that the client is gone already. One that does not read must not hold this up for ever.
         if Pin::new(&mut self.socket).poll_shutdown(cx).is_pending() {
             self.set_alarm(now, cx);
@@ -309,9 +309,9 @@ impl OwnConnection {
 }
 
 impl Future for OwnConnection {
-    type Output = EndOfConnection;
+    type Output = Ended;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<EndOfConnection> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
         // Many calls are polled at once, each of which would count against the share of a task. Turns are limited by bytes.
         let mut polled = unconstrained(poll_fn(|cx| self.poll_once(cx)));
         Pin::new(&mut polled).poll(cx)

@@ -17,4 +17,4 @@ mod limits;
 mod ready;
 mod request;
 
-pub(super) use connection::OwnConnection;
+pub(super) use connection::{Ended, OwnConnection};
