@@ -413,6 +413,11 @@ impl Node {
         sent
     }
 
+    /// Keeps no longer what came on connections that have ended.
+    pub(crate) fn forget_ended(&self) {
+        self.to_etcd.iter().for_each(Link::forget_ended);
+    }
+
     /// What becomes of the connections of other nodes to it.
     pub(crate) fn to_it(&self, mode: Mode) {
         self.to_it.as_ref().unwrap().set(mode);

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -121,19 +120,23 @@ impl Link {
         self.shared.keeps_requests.store(true, Ordering::Relaxed);
     }
 
-    /// Sends everything again that was kept, each connection's on one of its own, all at once: requests come late, and twice. HTTP/2
-    /// takes the same bytes again on another connection.
+    /// Sends everything again that was kept, each connection's on one of its own: requests come late, and twice. HTTP/2 takes the
+    /// same bytes again on another connection.
     pub(crate) async fn send_again(&self) -> SentAgain {
         let tapes: Vec<Tape> = self.shared.tapes.lock().unwrap().clone();
-        let again = tapes.into_iter().map(|tape| {
-            let bytes = tape.lock().unwrap().clone();
-            send_again(self.shared.upstream, bytes)
-        });
         let mut sent = SentAgain::default();
-        for more in join_all(again).await {
-            sent += more;
+        for tape in tapes {
+            let bytes = tape.lock().unwrap().clone();
+            sent += send_again(self.shared.upstream, bytes).await;
         }
         sent
+    }
+
+    /// Keeps no longer what came on connections that have ended.
+    pub(crate) fn forget_ended(&self) {
+        let mut tapes = self.shared.tapes.lock().unwrap();
+        // A connection has its tape, too.
+        tapes.retain(|tape| Arc::strong_count(tape) > 1);
     }
 }
 
