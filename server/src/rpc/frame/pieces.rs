@@ -1,7 +1,8 @@
 //! Results of Reads that found ints, put together from pieces of up to eight bytes.
 //!
-//! A piece is made in a register, and stored by one instruction where it belongs. What is encoded byte by byte somewhere else and then
-//! copied must be waited for: a processor reads no sixteen bytes that were written one by one a moment ago.
+//! A piece is made in a register, and stored by one instruction where it belongs. To encode a result byte by byte and then copy it takes
+//! longer: a wide load of bytes that were just stored one by one cannot be served by store forwarding, so it waits until they are
+//! in the cache.
 
 /// Numbers below this have seven bytes at most as a varint, so that a tag fits in front.
 const SHORT: u64 = 1 << 49;
