@@ -83,6 +83,19 @@ impl Leaf {
     /// The index of a key, or as an error the index at which it would be inserted.
     #[inline]
     pub(super) fn find(&self, key: &[u8]) -> Result<usize, usize> {
+        self.look_up(key).map(|(at, _)| at)
+    }
+
+    /// The entry of a key.
+    #[inline(always)]
+    pub(super) fn get(&self, key: &[u8]) -> Option<EntryRef<'_>> {
+        let (_, record) = self.look_up(key).ok()?;
+        Some(self.entry_of(record))
+    }
+
+    /// The index of a key and its record, or as an error the index at which the key would be inserted.
+    #[inline(always)]
+    fn look_up(&self, key: &[u8]) -> Result<(usize, Record<'_>), usize> {
         let prefix = self.prefix();
         let Some(suffix) = key.strip_prefix(prefix) else {
             let is_before = key < prefix;
@@ -94,27 +107,12 @@ impl Leaf {
             return Err(at);
         }
         // Mostly one key has this head, and mostly it is the key that is looked for.
-        if is_equal(self.record(at).suffix, suffix) {
-            return Ok(at);
+        let record = self.record(at);
+        if is_equal(record.suffix, suffix) {
+            return Ok((at, record));
         }
-        self.find_among_equal(at, head, suffix)
-    }
-
-    /// The entry of a key.
-    #[inline(always)]
-    pub(super) fn get(&self, key: &[u8]) -> Option<EntryRef<'_>> {
-        let suffix = key.strip_prefix(self.prefix())?;
-        let head = head(suffix);
-        let at = self.count_less(head);
-        if *self.heads.get(at)? != head {
-            return None;
-        }
-        let mut record = self.record(at);
-        if !is_equal(record.suffix, suffix) {
-            let at = self.find_among_equal(at, head, suffix).ok()?;
-            record = self.record(at);
-        }
-        Some(self.entry_of(record))
+        let at = self.find_among_equal(at, head, suffix)?;
+        Ok((at, self.record(at)))
     }
 
     /// The index of a suffix whose head is that of the key at `at`, and of no key before it.
