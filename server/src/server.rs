@@ -16,7 +16,7 @@ use tokio::runtime::{self, Handle, Runtime};
 use tokio::sync::watch;
 
 use crate::cluster::{Node, NodeLost, Roles};
-use crate::config::{Config, TIMER_PULSE};
+use crate::config::{Config, EVENT_INTERVAL, TIMER_PULSE};
 use crate::http::{Http, Site};
 use crate::metrics::{Metrics, Reloads, count_here};
 use crate::owner::Heartbeat;
@@ -387,7 +387,12 @@ fn thread_count(config: &Config) -> usize {
 /// Creates a runtime for each of `threads` threads.
 fn runtimes(threads: usize) -> io::Result<Vec<Runtime>> {
     (0..threads)
-        .map(|_| runtime::Builder::new_current_thread().enable_all().build())
+        .map(|_| {
+            runtime::Builder::new_current_thread()
+                .enable_all()
+                .event_interval(EVENT_INTERVAL)
+                .build()
+        })
         .collect()
 }
 

@@ -186,6 +186,12 @@ pub const SPARE_DESCRIPTORS: u64 = 64;
 /// File descriptors that each thread uses for itself: event queue, wake-up, signals.
 pub const THREAD_DESCRIPTORS: u64 = 4;
 
+/// How many tasks a thread runs before it asks the kernel which sockets have something to read: a call that arrives waits for so
+/// many turns before it is seen. The runtime's own 61 is for short tasks. The turn of a connection beside others takes some 30 us, so
+/// with 61 a call beside a connection with large frames is seen after two milliseconds, and with 8 after a quarter of one. Asking
+/// takes less than a microsecond: the cost of calls on 110 connections did not change measurably.
+pub const EVENT_INTERVAL: u32 = 8;
+
 /// Most bytes that a connection reads in one turn while no other connection reads on its thread: about 250 small calls,
 /// as many as it may have open, which take a millisecond or two.
 pub const TURN_BYTES: usize = 32 * KIB;
