@@ -287,20 +287,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FairIo<S> {
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
-    use std::task::Wake;
 
     use tokio::io::{Join, Sink, join, sink};
 
     use super::*;
-
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+    use crate::rpc::body::counting_waker::Woken;
 
     /// A socket from which `reader` is read, and which drops what is written.
     fn socket<R: AsyncRead>(reader: R, polls: &PollCount) -> FairIo<Join<R, Sink>> {
@@ -325,8 +316,7 @@ mod tests {
     async fn a_turn_ends_after_some_bytes_and_the_next_one_begins_with_the_next_poll() {
         let polls = PollCount::default();
         let mut socket = socket(tokio::io::repeat(7), &polls);
-        let woken = Arc::new(Woken::default());
-        let waker = Arc::clone(&woken).into();
+        let (woken, waker) = Woken::waker();
         let mut cx = Context::from_waker(&waker);
         for turn in 1..=3 {
             let (first, second) = polls
@@ -337,7 +327,7 @@ mod tests {
                 .await;
             assert!((TURN_BYTES..TURN_BYTES + 1000).contains(&first), "{first}");
             assert_eq!(second, 0, "one turn in each poll");
-            assert!(woken.0.load(Ordering::Relaxed) >= turn);
+            assert!(woken.times() >= turn);
         }
     }
 

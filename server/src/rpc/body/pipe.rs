@@ -190,21 +190,11 @@ impl Drop for PipedBody {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
 
     use futures_util::FutureExt as _;
 
     use super::*;
-
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+    use crate::rpc::body::counting_waker::Woken;
 
     async fn next(body: &mut PipedBody) -> Option<Result<Frame<Bytes>, BrokenBody>> {
         poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await
@@ -212,14 +202,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_read_is_told_once_and_what_arrived_together_is_read_together() {
-        let woken = Arc::new(Woken::default());
-        let (feed, mut body) = pipe(Arc::clone(&woken).into());
+        let (woken, waker) = Woken::waker();
+        let (feed, mut body) = pipe(waker);
         assert!(next(&mut body).now_or_never().is_none());
         assert!(feed.feed(b"ab") && feed.feed(b"c"));
-        assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+        assert_eq!(woken.times(), 0);
         let data = next(&mut body).await.unwrap().unwrap().into_data().unwrap();
         assert_eq!(data, "abc");
-        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert_eq!(woken.times(), 1);
         assert_eq!((feed.take_read(), feed.take_read()), (3, 0));
         let mut trailers = HeaderMap::new();
         trailers.insert("a", http::HeaderValue::from_static("b"));
@@ -252,11 +242,11 @@ mod tests {
 
     #[test]
     fn what_nobody_will_read_counts_as_read() {
-        let woken = Arc::new(Woken::default());
-        let (feed, body) = pipe(Arc::clone(&woken).into());
+        let (woken, waker) = Woken::waker();
+        let (feed, body) = pipe(waker);
         feed.feed(b"abc");
         drop(body);
-        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert_eq!(woken.times(), 1);
         assert_eq!(feed.take_read(), 3);
         assert!(!feed.feed(b"d"));
         assert_eq!(feed.take_read(), 0);

@@ -82,32 +82,22 @@ impl Wake for Place {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
-
     use super::*;
-
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+    use crate::rpc::body::counting_waker::Woken;
 
     #[test]
     fn each_place_is_noted_once_and_the_connection_woken_once_for_all() {
-        let woken = Arc::new(Woken::default());
+        let (woken, waker) = Woken::waker();
         let ready = Arc::new(Ready::default());
         let (one, two) = (Place::new(1, &ready), Place::new(2, &ready));
         let wakers: [Waker; 2] = [Arc::clone(&one).into(), Arc::clone(&two).into()];
         let mut due = Vec::new();
         for round in 1..=3 {
-            ready.register(&Arc::clone(&woken).into());
+            ready.register(&waker);
             for waker in wakers.iter().chain(&wakers) {
                 waker.wake_by_ref();
             }
-            assert_eq!(woken.0.load(Ordering::Relaxed), round);
+            assert_eq!(woken.times(), round);
             ready.take(&mut due);
             assert_eq!(due, [1, 2]);
             due.clear();
