@@ -47,4 +47,10 @@ impl StateMachine {
     pub fn is_replay(&self, request_id: &RequestId) -> bool {
         self.request_ids.is_replay(request_id)
     }
+
+    /// Returns how many bytes the saved outcome of the request takes; none if it was not applied before.
+    #[must_use]
+    pub fn replayed_byte_len(&self, request_id: &RequestId) -> usize {
+        self.request_ids.saved_byte_len(request_id)
+    }
 }

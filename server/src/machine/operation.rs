@@ -449,6 +449,26 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The entry that the outcome shows, if it shows one.
+    #[must_use]
+    pub fn entry(&self) -> Option<&Entry> {
+        match self {
+            Self::Read(read) => read.entry.as_ref(),
+            Self::Write(write) => write.previous.as_deref(),
+            Self::Delete(delete) => delete.previous.as_deref(),
+            Self::Add(_) | Self::Transition(_) => None,
+        }
+    }
+
+    /// About how many bytes the outcome takes in memory.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        let entry = self
+            .entry()
+            .map_or(0, |entry| size_of::<Entry>() + entry.more_byte_len());
+        size_of::<Self>() + entry
+    }
+
     /// The entry that a replayed outcome shows as it was before the operation.
     pub(super) fn replayed_previous(&self) -> Option<&Entry> {
         match self {
@@ -511,6 +531,12 @@ pub struct AllOutcome {
 }
 
 impl AllOutcome {
+    /// About how many bytes the outcomes take in memory, with the values that they show.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        self.answer_bytes + self.outcomes.len() * size_of::<Outcome>()
+    }
+
     /// Names another store revision in all outcomes.
     pub(crate) fn set_revision(&mut self, revision: Revision) {
         self.revision = revision;

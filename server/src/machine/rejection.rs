@@ -21,6 +21,20 @@ impl Rejection {
             cause,
         })
     }
+
+    /// About how many bytes the refusal takes in memory.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        let more = match &self.cause {
+            Cause::ExpectationFailed(mismatch) => mismatch.byte_len(),
+            Cause::TransitionRefused(refused) | Cause::StateNotFinal(refused) => {
+                size_of::<RefusedTransition>() + size_of_val(&*refused.allowed)
+            }
+            Cause::EntriesInState(stranded) => size_of_val(&**stranded),
+            _ => 0,
+        };
+        size_of::<Self>() + self.subject.as_str().len() + more
+    }
 }
 
 /// Why an operation was refused. `rpc/status/` maps each cause to a gRPC code and a reason.
@@ -184,6 +198,17 @@ pub struct Mismatch {
     pub expected: Condition,
     /// The entry; `None` if the key does not exist. A long value in it is cut.
     pub actual: Option<Entry>,
+}
+
+impl Mismatch {
+    fn byte_len(&self) -> usize {
+        let expected = match &self.expected {
+            Condition::Value(value) => value.byte_len(),
+            _ => 0,
+        };
+        let actual = self.actual.as_ref().map_or(0, Entry::more_byte_len);
+        size_of::<Self>() + expected + actual
+    }
 }
 
 /// A transition or a deletion that the key's machine does not allow.

@@ -16,9 +16,6 @@ use super::value::{Entry, Name};
 /// entry, and the allocator's rounding.
 const REQUEST_OVERHEAD_BYTES: usize = 256;
 
-/// What each operation of a remembered atomic frame counts beyond its values.
-const RESULT_BYTES: usize = size_of::<Outcome>();
-
 /// Recognises a request that comes again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId {
@@ -197,7 +194,7 @@ impl SavedOutcome {
         match self {
             Self::One(Outcome::Write(outcome)) => previous(&outcome.previous),
             Self::One(Outcome::Delete(outcome)) => previous(&outcome.previous),
-            Self::All(outcome) => outcome.answer_bytes + outcome.outcomes.len() * RESULT_BYTES,
+            Self::All(outcome) => outcome.byte_len(),
             Self::DeletedPrefix(outcome) => outcome
                 .more_after
                 .as_ref()
@@ -262,6 +259,12 @@ impl RequestIds {
     /// Whether a request with this id was applied, whatever its content.
     pub(super) fn is_replay(&self, request_id: &RequestId) -> bool {
         self.by_id.contains_key(request_id.id.as_str())
+    }
+
+    /// Returns how many bytes the outcome saved under this id takes; none if there is none.
+    pub(super) fn saved_byte_len(&self, request_id: &RequestId) -> usize {
+        let saved = self.by_id.get(request_id.id.as_str());
+        saved.map_or(0, |saved| saved.outcome.byte_len())
     }
 
     /// Saves the outcome of a request that was applied.

@@ -112,6 +112,14 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// About how many bytes the value and what is attached take in memory, besides the entry itself.
+    pub(super) fn more_byte_len(&self) -> usize {
+        let attached = self.attached.as_ref().map_or(0, |attached| {
+            size_of::<Attached>() + attached.names_byte_len()
+        });
+        self.value.byte_len() + attached
+    }
+
     /// Bytes of the names in the entry: of its session, machine and state.
     pub(super) fn names_byte_len(&self) -> usize {
         self.attached

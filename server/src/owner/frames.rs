@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::config::LEASE_BYTES;
 use crate::machine::{
-    AllOutcome, Applying, Operation, OperationRef, PlainAnswers, PlainFrames, RejectedAt,
+    AllOutcome, Applying, Operation, OperationRef, Outcome, PlainAnswers, PlainFrames, RejectedAt,
     RequestId, Revision,
 };
 
@@ -78,6 +78,24 @@ impl AllFrame {
     }
 }
 
+/// Refuses operations if their connection has no room for the least that it takes to answer them: a list of their outcomes, or
+/// the saved answer to a replay. What new outcomes show is known, and counted, when they are made. A replay is refused as if it
+/// had found the mailbox full: an error about its answer would say that nothing was applied.
+fn with_room<T>(
+    reply: Reply<T>,
+    quota: &ConnectionQuota,
+    least: usize,
+    now: Now,
+) -> Option<Reply<T>> {
+    match quota.check_room(least) {
+        Ok(()) => Some(reply),
+        Err(no_room) => {
+            reply.refuse(no_room.into(), now.instant);
+            None
+        }
+    }
+}
+
 impl Owner {
     /// Applies plain frames.
     fn apply_each<A: PlainAnswers + 'static>(
@@ -88,6 +106,10 @@ impl Owner {
         quota: &ConnectionQuota,
         now: Now,
     ) {
+        let outcomes = frames.operation_count() * size_of::<Outcome>();
+        let Some(reply) = with_room(reply, quota, outcomes, now) else {
+            return;
+        };
         let is_replay = self.is_replay_of_all(&frames);
         let only_reads = frames.only_reads();
         let Some(started) = self.start_frame(reply, only_reads, is_replay, quota, now) else {
@@ -102,20 +124,22 @@ impl Owner {
         answers.reserve(frames.frame_count(), frames.operation_count());
         let mut applying = Applying::new(&mut frames, now.time, committed);
         let mut charged = quota.clone().charge_values(0);
-        let mut uncharged = 0;
-        let mut room = quota.free_bytes();
-        while let Some(answer_bytes) =
-            self.machine
-                .apply_plain(&mut applying, room.min(self.answer_bytes_max), &mut answers)
-        {
-            uncharged += answer_bytes;
-            room = room.saturating_sub(answer_bytes);
-            if uncharged > LEASE_BYTES {
-                charged.change(charged.bytes() + std::mem::take(&mut uncharged));
-                room = quota.free_bytes();
+        let (mut values, mut taken) = (0, 0);
+        let mut free = quota.free_bytes();
+        while let Some(answer_bytes) = self.machine.apply_plain(
+            &mut applying,
+            free.saturating_sub(taken - charged.bytes())
+                .min(self.answer_bytes_max),
+            &mut answers,
+        ) {
+            values += answer_bytes;
+            taken = answers.byte_len().max(values);
+            if taken - charged.bytes() > LEASE_BYTES {
+                charged.change(taken);
+                free = quota.free_bytes();
             }
         }
-        charged.change((charged.bytes() + uncharged).max(answers.byte_len()));
+        charged.change(taken);
         self.count_each(&applying.tally);
         self.charge(quota, unsent);
         self.send_frame::<_, Infallible>(started, committed, Ok((answers, charged)));
@@ -133,6 +157,13 @@ impl Owner {
             operations,
             request_id,
         } = frame;
+        let saved = request_id
+            .as_deref()
+            .map_or(0, |id| self.machine.replayed_byte_len(id));
+        let outcomes = operations.len() * size_of::<Outcome>();
+        let Some(reply) = with_room(reply, &quota, outcomes.max(saved), now) else {
+            return;
+        };
         let is_replay = self.is_replay(request_id.as_deref());
         let only_reads = operations
             .iter()
@@ -157,7 +188,7 @@ impl Owner {
             if let Some(revision) = committed {
                 answer.set_revision(revision);
             }
-            let guard = quota.charge_values(answer.answer_bytes);
+            let guard = quota.charge_values(answer.byte_len());
             (answer, guard)
         });
         self.send_frame::<_, RejectedAt>(started, committed, answer);

@@ -46,7 +46,7 @@ impl Gate {
         (cost, bytes): (usize, usize),
         deadline: Instant,
     ) -> Result<Place, CallError> {
-        let _waiting = quota.reserve(bytes).map_err(overloaded)?;
+        let _waiting = quota.reserve(bytes)?;
         timeout_at(deadline, self.enter_at_any_time(quota, cost))
             .await
             .map_err(|_| CallError::NotStarted)
@@ -62,9 +62,11 @@ impl Gate {
     }
 }
 
-fn overloaded(NoRoom { limit, .. }: NoRoom) -> CallError {
-    CallError::Overloaded {
-        limit,
-        unit: "bytes of one connection",
+impl From<NoRoom> for CallError {
+    fn from(NoRoom { limit, .. }: NoRoom) -> Self {
+        Self::Overloaded {
+            limit,
+            unit: "bytes of one connection",
+        }
     }
 }

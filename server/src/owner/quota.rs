@@ -461,6 +461,15 @@ impl QuotaGuard {
         self.bytes
     }
 
+    /// Charges `bytes` of an answer that is encoded now: giving them back is up to the client.
+    #[must_use]
+    pub fn encoded(mut self, bytes: usize) -> Self {
+        self.change(0);
+        self.of_values = false;
+        self.change(bytes);
+        self
+    }
+
     /// Charges `bytes` instead: what is more is charged, and what is less is given back.
     pub fn change(&mut self, bytes: usize) {
         if bytes == self.bytes {

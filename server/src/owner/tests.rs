@@ -95,6 +95,11 @@ fn quota() -> ConnectionQuota {
     ConnectionQuota::new(1500)
 }
 
+/// A quota with room for the outcomes of many operations.
+fn large_quota() -> ConnectionQuota {
+    ConnectionQuota::new(1 << 30)
+}
+
 fn overloaded(limit: usize, unit: &'static str) -> CallError {
     CallError::Overloaded { limit, unit }
 }
@@ -260,6 +265,43 @@ async fn unread_answers_are_limited() {
     drop(handle.apply_each(plain(operations), Lists::new(), quota.clone(), soon()));
     usage(&handle).await;
     assert_eq!(quota.free_bytes(), 1500);
+}
+
+/// The outcomes of an atomic frame count, and those of a replay: neither shows up in the values of the operations.
+#[tokio::test]
+async fn frames_need_room_for_their_outcomes() {
+    let (handle, _owner) = start();
+    let long = || Value::Text("x".repeat(900).into());
+    handle
+        .write(write_value("k", long()), None, soon())
+        .await
+        .unwrap();
+    let reads = || vec![Operation::Read(read("absent")); 10];
+    let named = || {
+        Some(Box::new(RequestId {
+            id: "id".into(),
+            fingerprint: crate::machine::Fingerprint(1),
+        }))
+    };
+    let quota = ConnectionQuota::new(1000);
+    let all = async |operations, request_id| {
+        let pending = handle.apply_all(operations, request_id, quota.clone(), soon());
+        let answer = pending.unwrap().answer().await;
+        answer.map(|(outcome, held)| (outcome.replayed, held))
+    };
+    let shows_k = || vec![Operation::Read(read("k"))];
+    let no_room = Some(overloaded(1000, "bytes of one connection"));
+    for (first, again, replays) in [
+        ((reads(), None), (reads(), None), false),
+        ((shows_k(), named()), (shows_k(), named()), true),
+    ] {
+        let (_, held) = all(first.0, first.1).await.unwrap();
+        let (operations, request_id) = again.clone();
+        assert_eq!(all(operations, request_id).await.err(), no_room);
+        drop(held);
+        let (replayed, _) = all(again.0, again.1).await.unwrap();
+        assert_eq!(replayed, replays);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -444,7 +444,7 @@ impl Stream for FrameAnswers {
                             match answers {
                                 Ok((answers, charged)) => {
                                     let pieces = answers.finish(&mut this.last_revision);
-                                    Ready::Each(Some((pieces, charged)))
+                                    Ready::Each(Some(charge(pieces, charged)))
                                 }
                                 Err(error) => Ready::Failed(this.successor.explain(error), count),
                             }
@@ -480,6 +480,16 @@ impl Stream for FrameAnswers {
             };
         }
     }
+}
+
+/// Charges for the answers what they take now: refusals take more once they are encoded.
+fn charge(pieces: Pieces, charged: QuotaGuard) -> (Pieces, QuotaGuard) {
+    let bytes = pieces.byte_len();
+    let charged = match bytes > charged.bytes() {
+        true => charged.encoded(bytes),
+        false => charged,
+    };
+    (pieces, charged)
 }
 
 /// Ends a message of `count` frames, which is logged if it was slow.

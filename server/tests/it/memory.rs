@@ -24,7 +24,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::process::Process;
-use crate::support::{channel, frame, read, read_op, text, write};
+use crate::support::{atomic, channel, frame, read, read_op, text, write};
 
 const MIB: usize = 1 << 20;
 
@@ -300,6 +300,85 @@ async fn streams_that_are_not_read_are_bounded_and_shut_nobody_out_for_long() {
     }
     drop((open, attackers));
     process.end().await;
+}
+
+/// A Read under a condition, or a Transition: both are refused.
+fn refused(op: v1::op::Op) -> v1::Op {
+    v1::Op { op: Some(op) }
+}
+
+/// Outcomes take memory besides the values that they show: those of refusals, and lists of many.
+#[tokio::test(flavor = "multi_thread")]
+async fn outcomes_that_are_not_read_are_bounded() {
+    const FRAMES: usize = 256;
+    const OPERATIONS: usize = 1024;
+    const MOST: usize = 64 * MIB;
+    let limits = ["--max-unread-bytes", "8MiB", "--max-client-bytes", "16MiB"];
+    let mismatch = v1::ReadRequest {
+        expect: Some(v1::Condition {
+            test: Some(v1::condition::Test::Revision(1)),
+        }),
+        ..read("long")
+    };
+    let transition = v1::TransitionRequest {
+        key: "absent".into(),
+        to: "done".into(),
+        ..v1::TransitionRequest::default()
+    };
+    let many = |op: v1::Op| vec![op; OPERATIONS];
+    let mismatches = frame(many(refused(v1::op::Op::Read(mismatch))));
+    let transitions = frame(many(refused(v1::op::Op::Transition(transition))));
+    let absent = atomic(many(read_op("absent")));
+    for (what, streams, frame) in [
+        ("refused transitions", 2, transitions),
+        ("mismatches", 1, mismatches),
+        ("atomic frames", 5, absent),
+    ] {
+        let (mut process, mut modest) = server_with_large_values(&limits).await;
+        for _ in 0..2 {
+            let long = write("long", text("x".repeat(600)));
+            modest.write(long).await.unwrap();
+        }
+        let mut attacker = Attacker::connect(process.addr, 0).await;
+        let frame = message(&frame);
+        let mut open = Vec::new();
+        for _ in 0..streams {
+            let call = attacker.call("State/Pipeline", None, Bytes::new(), false);
+            open.push(call.await);
+        }
+        for (_, stream) in &mut open {
+            for _ in 0..FRAMES {
+                if !send(stream, frame.clone()).await {
+                    break;
+                }
+            }
+        }
+        // The owner is done with what came before.
+        for _ in 0..3 {
+            modest.write(write("after", text("x"))).await.unwrap();
+        }
+        let most = most_memory(&process);
+        println!("{what}: {} MiB", most / MIB);
+        assert!(most < MOST, "{what}: {} MiB", most / MIB);
+        drop((open, attacker));
+        process.end().await;
+    }
+}
+
+/// Sends data as the server grants windows for it. Returns false if the server has ended the stream, or the connection.
+async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes) -> bool {
+    while !data.is_empty() {
+        stream.reserve_capacity(data.len());
+        let granted = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
+        let Some(Ok(granted)) = granted else {
+            return false;
+        };
+        let part = data.split_to(granted.min(data.len()));
+        if stream.send_data(part, false).is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 #[tokio::test(flavor = "multi_thread")]

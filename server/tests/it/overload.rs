@@ -88,7 +88,8 @@ async fn unread_answers_of_a_connection_are_bounded_in_bytes() {
             other => panic!("{other:?}"),
         }
     }
-    assert!((4..FRAMES).contains(&shown), "{shown} of {FRAMES} shown");
+    // An answer takes a little more than the value in it.
+    assert!((3..FRAMES).contains(&shown), "{shown} of {FRAMES} shown");
     // Once the answers are read, there is room again.
     other_frames.send(frame([read_op("k")])).await.unwrap();
     let answer = other.message().await.unwrap().unwrap();

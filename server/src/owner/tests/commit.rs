@@ -516,7 +516,7 @@ async fn what_is_due_leaves_room_for_calls() {
     let keys = (0..2 * UNSYNCED_OPERATIONS_MAX).map(key);
     let frames = plain(keys.collect());
     let _created = handle
-        .apply_each(frames, Lists::new(), quota(), soon())
+        .apply_each(frames, Lists::new(), large_quota(), soon())
         .unwrap();
     rest().await;
     journal.commit().await;

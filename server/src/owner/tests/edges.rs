@@ -34,7 +34,7 @@ async fn slow_watches_cost_the_owner_nothing() {
     let frame = async || {
         let operations = (0..1000).map(|i| Operation::Write(write("a", i))).collect();
         let pending = handle
-            .apply_each(plain(operations), Lists::new(), quota(), soon())
+            .apply_each(plain(operations), Lists::new(), large_quota(), soon())
             .unwrap();
         let start = std::time::Instant::now();
         pending.answer().await.unwrap();

@@ -25,9 +25,14 @@ pub(crate) struct Answers {
     /// The revisions of the first and of the last frame.
     first: Revision,
     last: Revision,
-    /// The results that were put off, each with its place in `encoded`.
-    put_off: Vec<(usize, Result<Outcome, Box<Rejection>>)>,
+    /// The results that were put off.
+    put_off: Vec<PutOff>,
+    /// About the bytes that they take.
+    put_off_bytes: usize,
 }
+
+/// A result that is not encoded yet, and its place in what is.
+type PutOff = (usize, Result<Outcome, Box<Rejection>>);
 
 impl PlainAnswers for Answers {
     fn reserve(&mut self, frames: usize, operations: usize) {
@@ -55,7 +60,7 @@ impl PlainAnswers for Answers {
     fn operation(&mut self, result: Result<Outcome, Box<Rejection>>) {
         match result {
             Ok(outcome) if is_quick(&outcome) => put_outcome(&mut self.encoded, &outcome),
-            other => self.put_off.push((self.encoded.len(), other)),
+            other => self.put_off(other),
         }
     }
 
@@ -72,11 +77,21 @@ impl PlainAnswers for Answers {
     }
 
     fn byte_len(&self) -> usize {
-        self.encoded.len()
+        self.encoded.len() + self.put_off_bytes
     }
 }
 
 impl Answers {
+    #[cold]
+    fn put_off(&mut self, result: Result<Outcome, Box<Rejection>>) {
+        self.put_off_bytes += size_of::<PutOff>()
+            + match &result {
+                Ok(outcome) => outcome.byte_len(),
+                Err(rejection) => rejection.byte_len(),
+            };
+        self.put_off.push((self.encoded.len(), result));
+    }
+
     /// Encodes what was put off, and raises the revision of frames of reads that were answered as of what is on disk, while a
     /// change of an earlier frame of their stream was on its way there. `last` is the greatest revision of the stream so far.
     /// The keys that were read had no change on its way, so they were the same at that revision.
@@ -182,6 +197,11 @@ pub(crate) struct Pieces {
 impl Pieces {
     pub(crate) fn is_empty(&self) -> bool {
         self.frames == 0
+    }
+
+    /// The bytes that they take together.
+    pub(crate) fn byte_len(&self) -> usize {
+        self.encoded.len()
     }
 
     /// The next piece, and how many answers are in it.

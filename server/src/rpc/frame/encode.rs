@@ -89,12 +89,7 @@ pub(super) fn is_quick_entry(entry: EntryRef<'_>) -> bool {
 
 /// Whether encoding an outcome is quick.
 pub(super) fn is_quick(outcome: &Outcome) -> bool {
-    let entry = match outcome {
-        Outcome::Read(read) => read.entry.as_ref(),
-        Outcome::Write(write) => write.previous.as_deref(),
-        Outcome::Delete(delete) => delete.previous.as_deref(),
-        Outcome::Add(_) | Outcome::Transition(_) => None,
-    };
+    let entry = outcome.entry();
     entry.is_none_or(|entry| is_quick_entry(entry.into()))
 }
 
