@@ -21,12 +21,20 @@ impl OpenCalls {
         quota.is_idle().then(|| quota.begun_calls())
     }
 
-    /// Waits until there was no call for `span`, or twice as long. (The counts are compared every `span`.)
+    /// How many calls have begun, if none is open and no answer of one waits to be written.
+    fn begun_if_all_written(&self) -> Option<u64> {
+        let begun = self.begun_if_none_open()?;
+        // A call ends when the last part of its answer is handed over: the connection holds that until the client reads it.
+        (self.quota.held_bytes() == 0).then_some(begun)
+    }
+
+    /// Waits until there was no call for `span`, or twice as long, and everything is written. (The counts are compared every
+    /// `span`.)
     pub(super) async fn none_for(&self, span: Duration) {
         loop {
-            let before = self.begun_if_none_open();
+            let before = self.begun_if_all_written();
             tokio::time::sleep(span).await;
-            if before.is_some() && self.begun_if_none_open() == before {
+            if before.is_some() && self.begun_if_all_written() == before {
                 return;
             }
         }

@@ -14,7 +14,7 @@ use crate::rpc::services::ConnectionQuota;
 /// Why a connection has to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outstayed {
-    /// It had no call in progress for some time.
+    /// It had no call in progress for some time, and its client has read nothing.
     Idle,
     /// It holds memory that others need, and its client hardly reads what waits for it.
     Unread,
@@ -32,7 +32,9 @@ pub(super) async fn outstayed(
     // While it is idle it is looked at when it may have to go, otherwise whenever it may have stopped reading.
     loop {
         let is_crowded = *crowded.borrow_and_update();
-        let idle_timeout = match is_crowded {
+        // The end of an answer whose call has ended may wait for the client. A slow one takes nothing for seconds at a time: the
+        // kernel says that there is room again when it has taken a third of what waits there.
+        let idle_timeout = match is_crowded && held == 0 {
             true => limits.idle_timeout.min(CROWDED_IDLE_TIMEOUT),
             false => limits.idle_timeout,
         };
@@ -63,3 +65,36 @@ pub(super) async fn outstayed(
 
 /// Looking at a connection takes about a microsecond, and there may be ten thousand.
 const LOOK_MIN: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How long a connection stays that holds so many bytes and whose client does nothing, while no other can be accepted.
+    async fn stays_with(bytes: usize) -> (Outstayed, Duration) {
+        let quota = ConnectionQuota::new(1 << 20);
+        let _unwritten = quota.clone().charge(bytes);
+        let (_crowded, is_crowded) = watch::channel(true);
+        let begun = Instant::now();
+        let outstayed = outstayed(&quota, &TransportLimits::DEFAULT, is_crowded).await;
+        (outstayed, begun.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_has_still_to_read_an_answer_has_more_time_but_not_for_ever() {
+        let idle_timeout = TransportLimits::DEFAULT.idle_timeout;
+        assert!(idle_timeout > 2 * CROWDED_IDLE_TIMEOUT);
+        let (outstayed, stays) = stays_with(0).await;
+        assert_eq!(outstayed, Outstayed::Idle);
+        assert!(
+            (CROWDED_IDLE_TIMEOUT..idle_timeout).contains(&stays),
+            "{stays:?}"
+        );
+        let (outstayed, stays) = stays_with(1_000).await;
+        assert_eq!(outstayed, Outstayed::Idle);
+        assert!(
+            (idle_timeout..2 * idle_timeout).contains(&stays),
+            "{stays:?}"
+        );
+    }
+}

@@ -22,6 +22,7 @@ mod page;
 mod pipeline;
 mod process;
 mod progress;
+mod raw;
 mod shutdown;
 mod slow_call;
 mod slow_start;

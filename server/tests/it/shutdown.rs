@@ -1,12 +1,22 @@
 //! Draining: calls in flight finish, new ones are refused, and nothing waits for ever.
 
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use prost::Message as _;
+use soloist::v1::state_client::StateClient;
+use soloist_http2::frame::{END_STREAM, kind, put};
+use soloist_server::config::Transport;
 use tonic::Code;
+use tonic::transport::Endpoint;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
 
-use crate::support::{TestServer, assert_refused, frame, int, pipeline, write, write_op};
+use crate::raw::{Raw, call};
+use crate::support::{
+    TestServer, assert_refused, frame, int, pipeline, read, text, write, write_op,
+};
 
 #[tokio::test]
 async fn a_draining_server_ends_pipelines() {
@@ -106,4 +116,61 @@ async fn a_call_that_does_not_end_is_cut_off() {
     server.drain();
     server.stopped().await;
     connection.abort();
+}
+
+#[tokio::test]
+async fn an_answer_whose_call_has_ended_is_read_while_the_server_drains() {
+    // The kernel takes some of an answer, and the connection the rest. How much the former is, is not known: one of these
+    // answers is so much larger that its call ends, and not all of it is in the kernel.
+    const STEP: usize = 48 << 10;
+    const ANSWERS: usize = 16;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("soloist.sock");
+    let server = TestServer::with_http_on(UnixListener::bind(&path).unwrap(), |config| {
+        config.transport.drain_timeout = Duration::from_secs(600);
+        // Nobody can see what hyper has still to write.
+        config.transport.transport = Transport::Own;
+    });
+    let endpoint = Endpoint::from_shared(format!("unix:{}", path.display())).unwrap();
+    let mut client = StateClient::new(endpoint.connect().await.unwrap());
+    let mut slow = Vec::new();
+    for number in 1..=ANSWERS {
+        let key = format!("k{number}");
+        let value = text("x".repeat(number * STEP));
+        client.write(write(key.clone(), value)).await.unwrap();
+        let message = read(key).encode_to_vec();
+        let mut reader = Raw::connect(&path).await;
+        reader.send(&call(1, "Read", Some(&message))).await;
+        // As much of the data as there is room for comes with the head.
+        while reader.frame().await.unwrap().0.kind != kind::HEADERS {}
+        slow.push(reader);
+    }
+    // One whose call goes on for a while when the server drains already.
+    let mut last = Raw::connect(&path).await;
+    last.send(&call(1, "Write", None)).await;
+    client.read(read("k1")).await.unwrap();
+    server.drain();
+    while last.frame().await.unwrap().0.kind != kind::GOAWAY {}
+    let mut reset = Vec::new();
+    put(&mut reset, kind::RST_STREAM, 0, 1, &[0, 0, 0, 8]);
+    last.send(&reset).await;
+    // It does not answer the ping of the server, which closes it: after every other one whose calls have ended and which does
+    // not either.
+    while last.frame().await.is_some() {}
+    let read = async |(number, mut slow): (usize, Raw)| {
+        let mut data = 0;
+        loop {
+            let frame = slow.frame().await;
+            let (header, payload) = frame.unwrap_or_else(|| panic!("{number}: {data} bytes"));
+            match header.kind {
+                kind::DATA => data += payload.len(),
+                kind::HEADERS if header.has(END_STREAM) => break,
+                _ => {}
+            }
+        }
+        assert!(data > number * STEP, "{number}: {data} bytes");
+    };
+    join_all((1..).zip(slow).map(read)).await;
+    drop(client);
+    server.stopped().await;
 }

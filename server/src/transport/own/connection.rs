@@ -126,6 +126,8 @@ impl OwnConnection {
             let was_full = self.is_full();
             written += self.write(cx)?;
             if self.core.output().is_empty() && !self.needs_flush && self.is_ending() {
+                // Nothing waits any more, also if the end of TLS does.
+                self.charge_unwritten();
                 return self.end(now, cx);
             }
             if has_due || written > WRITE_TURN_BYTES {
@@ -287,7 +289,9 @@ impl OwnConnection {
 
     /// Charges what waits to be written: the answers that it is of have given their own charges back.
     fn charge_unwritten(&mut self) {
-        match (self.core.output().len(), &mut self.unwritten) {
+        // How much the socket keeps is not known, but that there is something is.
+        let kept = usize::from(self.needs_flush);
+        match (self.core.output().len() + kept, &mut self.unwritten) {
             (0, unwritten) => *unwritten = None,
             (bytes, Some(charged)) => charged.change(bytes),
             (bytes, unwritten) => *unwritten = Some(self.quota.clone().charge(bytes)),
