@@ -43,7 +43,8 @@ pub struct Limits {
     /// Requests that the client gives up before they are answered (CVE-2023-44487). Each has cost as much as one that is answered,
     /// so this only has to end what has no other purpose. Every request that is answered allows one more.
     pub cancellations: Rate,
-    /// Streams that this side resets because of the client's faults (CVE-2025-8671), or refuses. h2 allows 1,024 of a connection
+    /// Streams that this side resets because of the client's faults (CVE-2025-8671), also of those that the user sees
+    /// ([`Connection::reset_at_fault`](crate::Connection::reset_at_fault)), or refuses. h2 allows 1,024 of a connection
     /// in all.
     pub stream_errors: Rate,
     /// Frames that carry nothing: SETTINGS, PING, PRIORITY, WINDOW_UPDATE, empty DATA, frames on closed streams, frames of

@@ -136,6 +136,19 @@ impl Connection {
         }
     }
 
+    /// Closes a stream as [`reset`](Self::reset) does, because its request has a fault that only the user sees. It counts as the
+    /// faults that are seen here do: when there were too many, the connection ends, and [`next`](Self::next) has the event.
+    #[cold]
+    pub fn reset_at_fault(&mut self, stream: StreamKey, code: ErrorCode, now: Duration) {
+        if self.streams.get(stream).is_none() {
+            return;
+        }
+        match self.count_stream_error(now) {
+            Ok(()) => self.reset(stream, code),
+            Err(error) => self.fail(error),
+        }
+    }
+
     /// Asks for an answer, which becomes [`Event::Pong`](super::Event::Pong).
     pub fn ping(&mut self, payload: [u8; 8]) {
         if !self.is_over() {

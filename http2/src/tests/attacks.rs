@@ -143,6 +143,31 @@ fn made_you_reset() {
     );
 }
 
+/// CVE-2025-8671 with faults that only the user sees.
+#[test]
+fn faults_that_the_user_sees() {
+    let mut talk = Talk::begun(limits());
+    let code = Code::PROTOCOL_ERROR;
+    for number in 0..BURST as u32 {
+        let id = 2 * number + 1;
+        talk.receive(&open(id));
+        let key = talk.keys[&id];
+        talk.connection.reset_at_fault(key, code, talk.now);
+        // The second time it is closed already, which costs nothing.
+        talk.connection.reset_at_fault(key, code, talk.now);
+        assert_eq!(talk.resets(id), [code]);
+    }
+    let last = 2 * BURST as u32 + 1;
+    talk.receive(&open(last));
+    let key = talk.keys[&last];
+    talk.connection.reset_at_fault(key, code, talk.now);
+    assert_eq!(talk.failure(), None);
+    talk.receive(&[]);
+    assert_eq!(talk.failure(), Some(Code::ENHANCE_YOUR_CALM));
+    let kinds: Vec<_> = talk.frames().iter().map(|of| of.kind).collect();
+    assert_eq!(kinds, [kind::GOAWAY]);
+}
+
 /// Streams beyond the limit are refused, and a client that does not stop is ended.
 #[test]
 fn more_streams_than_allowed() {

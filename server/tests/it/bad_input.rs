@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, Request, StatusCode};
+use soloist_http2::frame::{
+    END_HEADERS, END_STREAM, FRAME_HEADER_BYTES, FrameHeader, PREFACE, kind, put, put_settings,
+};
+use soloist_http2::hpack::put_string;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tonic::{Code, Status};
@@ -365,6 +369,78 @@ async fn cancelling_as_many_calls_as_allowed_does_not_end_the_connection() {
     stream.send_data(message(&[]).freeze(), true).unwrap();
     assert_eq!(response.await.unwrap().status(), StatusCode::OK);
     connection.abort();
+}
+
+#[tokio::test]
+async fn malformed_requests_without_end_beside_an_open_call_end_the_connection() {
+    // CVE-2025-8671, with faults that no protocol but that of HTTP's fields knows.
+    const REQUESTS: u32 = 20_000;
+    const LAST: &[u8; 8] = b"the last";
+    let server = TestServer::start();
+    let fields = |method: &str, path: &str| {
+        let mut block = vec![0x86];
+        for (name, value) in [
+            (":method", method),
+            (":path", path),
+            (":authority", "a"),
+            ("content-type", "application/grpc"),
+        ] {
+            block.push(0);
+            put_string(&mut block, name.as_bytes());
+            put_string(&mut block, value.as_bytes());
+        }
+        block
+    };
+    let call = fields("POST", PIPELINE);
+    let malformed_head = fields("PO ST", PIPELINE);
+    let malformed_trailers = [0, 2, b'a', b'(', 1, b'b'];
+    let (mut heads, mut trailers) = (Vec::new(), Vec::new());
+    for number in 1..=REQUESTS {
+        let stream = 2 * number + 1;
+        let end = END_HEADERS | END_STREAM;
+        put(&mut heads, kind::HEADERS, end, stream, &malformed_head);
+        put(&mut trailers, kind::HEADERS, END_HEADERS, stream, &call);
+        put(
+            &mut trailers,
+            kind::HEADERS,
+            end,
+            stream,
+            &malformed_trailers,
+        );
+    }
+    for faults in [heads, trailers] {
+        let mut bytes = PREFACE.to_vec();
+        put_settings(&mut bytes, &[]);
+        put(&mut bytes, kind::HEADERS, END_HEADERS, 1, &call);
+        bytes.extend(faults);
+        put(&mut bytes, kind::PING, 0, 0, LAST);
+        let stream = TcpStream::connect(server.addr()).await.unwrap();
+        let (mut from, mut to) = stream.into_split();
+        let send = async move {
+            // The connection ends before everything is sent.
+            let _ = to.write_all(&bytes).await;
+            to
+        };
+        let read = async {
+            let mut resets = 0;
+            loop {
+                let mut header = [0; FRAME_HEADER_BYTES];
+                if from.read_exact(&mut header).await.is_err() {
+                    return resets;
+                }
+                let header = FrameHeader::parse(&header);
+                let mut payload = vec![0; header.length];
+                if from.read_exact(&mut payload).await.is_err() {
+                    return resets;
+                }
+                assert_ne!(payload, LAST, "all were looked at");
+                resets += u32::from(header.kind == kind::RST_STREAM);
+            }
+        };
+        let (_to, resets) = tokio::join!(send, read);
+        assert!(resets < REQUESTS, "{resets}");
+    }
+    server.state().await.read(read("k")).await.unwrap();
 }
 
 #[tokio::test]

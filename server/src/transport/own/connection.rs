@@ -234,7 +234,8 @@ impl OwnConnection {
             match event {
                 Event::Request { stream, head, then } => {
                     if self.calls.begin(stream, &head, then).is_err() {
-                        self.core.reset(stream, ErrorCode::PROTOCOL_ERROR);
+                        let code = ErrorCode::PROTOCOL_ERROR;
+                        self.core.reset_at_fault(stream, code, at);
                     }
                 }
                 Event::Data { stream, data, then } => {
@@ -246,8 +247,9 @@ impl OwnConnection {
                 Event::Trailers { stream, fields } => match request::trailers(fields) {
                     Ok(trailers) => self.calls.trailers(stream, trailers),
                     Err(request::Malformed) => {
-                        self.calls.reset(stream, ErrorCode::PROTOCOL_ERROR);
-                        self.core.reset(stream, ErrorCode::PROTOCOL_ERROR);
+                        let code = ErrorCode::PROTOCOL_ERROR;
+                        self.calls.reset(stream, code);
+                        self.core.reset_at_fault(stream, code, at);
                     }
                 },
                 Event::Reset { stream, code, .. } => self.calls.reset(stream, code),
