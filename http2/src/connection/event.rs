@@ -83,7 +83,8 @@ pub enum Event<'a> {
         /// Who closed it.
         by: Side,
     },
-    /// There is room again for the DATA of a stream, of which not all was taken.
+    /// There is room again for the DATA of a stream, of which not all was taken. The streams take turns if the user goes on with
+    /// each before it asks for the next event.
     Writable {
         /// The stream.
         stream: StreamKey,

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::connection::event::StreamKey;
 use crate::connection::output::Output;
 use crate::connection::streams::{Streams, Waiting};
-use crate::frame::{WINDOW_INITIAL, WINDOW_MAX};
+use crate::frame::{PAYLOAD_MAX, WINDOW_INITIAL, WINDOW_MAX};
 
 /// The table with which a client decodes, unless it says otherwise.
 const TABLE_BYTES: u32 = 4_096;
@@ -38,14 +38,20 @@ impl Sending {
         }
     }
 
-    /// How much DATA a stream may send now. Puts the stream among those that wait if that is less than `wanted`.
+    /// How much DATA a stream may send now: a frame while others wait, so that a small answer does not wait for all of a large one.
+    /// Puts the stream among those that wait if that is less than `wanted`.
     #[inline]
     pub(super) fn room(&mut self, streams: &mut Streams, key: StreamKey, wanted: usize) -> usize {
         let Some(stream) = streams.get(key) else {
             return 0;
         };
         let windows = self.window.min(stream.send_window).max(0);
-        let room = self.output.room().min(windows as usize);
+        let others = self.queue.len() - usize::from(stream.waiting == Waiting::InQueue);
+        let share = match others {
+            0 => usize::MAX,
+            _ => PAYLOAD_MAX,
+        };
+        let room = self.output.room().min(windows as usize).min(share);
         if room >= wanted {
             return wanted;
         }

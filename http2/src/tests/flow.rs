@@ -6,7 +6,7 @@ use super::talk::{Seen, Talk, answer_head, ok};
 use super::wire::{
     Frame, HEADERS_END, beginning, data, frame, headers, open, ping, settings, whole, window_update,
 };
-use crate::connection::{Event, Gone, Then};
+use crate::connection::{Event, Gone, StreamKey, Then};
 use crate::error_code::ErrorCode;
 use crate::frame::{ACK, END_HEADERS, END_STREAM, kind, setting};
 use crate::limits::Limits;
@@ -111,6 +111,50 @@ fn streams_that_wait_take_turns() {
     }
     assert_eq!(order, [3, 5, 3, 5, 3, 5, 3, 5]);
     assert_eq!(talk.connection.open_streams(), 0);
+}
+
+#[test]
+fn a_small_answer_does_not_wait_for_large_ones() {
+    const LARGE: usize = 2 << 20;
+    const SMALL: usize = 100;
+    let mut talk = Talk::begun(Limits::DEFAULT);
+    let windows = [
+        settings(&[(setting::INITIAL_WINDOW_SIZE, 0x7fff_ffff)]),
+        window_update(0, 0x7fff_0000),
+    ];
+    talk.receive(&[&windows.concat()[..], &[1, 3, 5, 7].map(whole).concat()].concat());
+    talk.write();
+    let mut left = BTreeMap::from([(1, LARGE), (3, LARGE), (5, LARGE), (7, SMALL)]);
+    let (mut order, mut taken, mut writes) = (Vec::new(), 0, 0);
+    let mut send = |talk: &mut Talk, key: StreamKey| {
+        let rest = left[&key.id()];
+        let count = talk.connection.send_last_data(key, &vec![7; rest]).unwrap();
+        left.insert(key.id(), rest - count);
+        taken += count;
+        if count == rest {
+            order.push((key.id(), taken));
+        }
+    };
+    for id in [1, 3, 5, 7] {
+        let key = talk.keys[&id];
+        send(&mut talk, key);
+    }
+    while talk.connection.open_streams() > 0 {
+        // As much as fits, whoever it is of.
+        assert!(talk.connection.output().len() >= Limits::DEFAULT.output_bytes_max);
+        writes += 1;
+        talk.write();
+        while let Some(event) = talk.connection.next(&mut &[][..], talk.now) {
+            let Event::Writable { stream } = event else {
+                panic!("{event:?}");
+            };
+            send(&mut talk, stream);
+        }
+    }
+    let small = order[0];
+    assert!(small.0 == 7 && small.1 < 128 << 10, "{order:?}");
+    assert_eq!(order.len(), 4);
+    assert!(writes <= 3 * LARGE / (64 << 10) + 1, "{writes} writes");
 }
 
 #[test]

@@ -1,12 +1,18 @@
 //! Overload: refusals, bounds, and that the server recovers.
 
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
+use prost::Message as _;
 use soloist::v1::GetInfoRequest;
 use soloist::v1::op_result::Result as OpResult;
+use soloist::v1::state_client::StateClient;
+use soloist_http2::frame::{END_STREAM, kind};
 use tokio::time::timeout;
 use tonic::Code;
+use tonic::transport::Endpoint;
 
+use crate::raw::{Raw, call};
 use crate::support::{
     TestServer, assert_rpc_refused, channel, frame, int, pipeline, read, read_op, text, write,
 };
@@ -174,4 +180,36 @@ async fn connections_beyond_the_limit_wait() {
     drop(first);
     let answer = timeout(LONG, second).await.unwrap().unwrap().unwrap();
     assert!(answer.into_inner().entry.is_some());
+}
+
+/// Reads 1 MiB on each of some streams, and a small value on another one behind them.
+#[tokio::test]
+async fn a_small_answer_does_not_wait_for_large_ones_of_its_connection() {
+    const LARGE: [u32; 4] = [1, 3, 5, 7];
+    const SMALL: u32 = 9;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("soloist.sock");
+    let _server = TestServer::with_http_on(UnixListener::bind(&path).unwrap(), |_| ());
+    let endpoint = Endpoint::from_shared(format!("unix:{}", path.display())).unwrap();
+    let mut other = StateClient::new(endpoint.connect().await.unwrap());
+    let large = text("x".repeat(1 << 20));
+    other.write(write("large", large)).await.unwrap();
+    other.write(write("small", int(1))).await.unwrap();
+    let mut client = Raw::connect(&path).await;
+    let [large, small] = ["large", "small"].map(|key| read(key).encode_to_vec());
+    let mut calls = LARGE
+        .map(|stream| call(stream, "Read", Some(&large)))
+        .concat();
+    calls.extend(call(SMALL, "Read", Some(&small)));
+    client.send(&calls).await;
+    // All are answered by then, and most of that waits for the client.
+    other.read(read("small")).await.unwrap();
+    let mut order = Vec::new();
+    while order.len() <= LARGE.len() {
+        let (header, _) = client.frame().await.unwrap();
+        if header.kind == kind::HEADERS && header.has(END_STREAM) {
+            order.push(header.stream);
+        }
+    }
+    assert_eq!(order[0], SMALL, "{order:?}");
 }

@@ -116,10 +116,11 @@ impl Calls {
         }
     }
 
-    /// Goes on with a call for whose answer there is room again.
-    pub(super) fn writable(&mut self, stream: StreamKey) {
+    /// Goes on with a call for whose answer there is room again, at once: it is its turn, and the next stream is told when it has
+    /// taken its share.
+    pub(super) fn writable(&mut self, core: &mut Connection, stream: StreamKey) {
         if self.get(stream).is_some() {
-            self.note(stream.slot());
+            self.poll(core, stream.slot());
         }
     }
 
@@ -146,16 +147,9 @@ impl Calls {
         let rest = self.due.split_off(most.min(self.due.len()));
         let mut due = std::mem::replace(&mut self.due, rest);
         for place in due.drain(..) {
-            let Some(slot) = self.slots.get_mut(place) else {
-                continue;
-            };
-            slot.place.begin_poll();
-            let Some(call) = &mut slot.call else {
-                continue;
-            };
-            let mut cx = Context::from_waker(&slot.waker);
-            if call.poll(core, &mut cx).is_ready() {
-                slot.call = None;
+            if let Some(slot) = self.slots.get(place) {
+                slot.place.begin_poll();
+                self.poll(core, place);
             }
         }
         let has_more = !self.due.is_empty();
@@ -164,6 +158,17 @@ impl Calls {
             self.due = due;
         }
         has_more
+    }
+
+    fn poll(&mut self, core: &mut Connection, place: usize) {
+        if let Some(slot) = self.slots.get_mut(place)
+            && let Some(call) = &mut slot.call
+        {
+            let mut cx = Context::from_waker(&slot.waker);
+            if call.poll(core, &mut cx).is_ready() {
+                slot.call = None;
+            }
+        }
     }
 
     /// The call of a stream, and its waker.

@@ -253,7 +253,7 @@ impl OwnConnection {
                     }
                 },
                 Event::Reset { stream, code, .. } => self.calls.reset(stream, code),
-                Event::Writable { stream } => self.calls.writable(stream),
+                Event::Writable { stream } => self.calls.writable(&mut self.core, stream),
                 Event::Pong { payload } if payload == PING => self.keep_alive.pong(),
                 Event::Pong { .. } | Event::GoAway { .. } => {}
                 Event::Failed(error) => {
