@@ -50,6 +50,11 @@ impl<S> FairIo<S> {
         self.turn.shared_until.is_some()
     }
 
+    /// Notes that the connection does not read, whatever there is: it waits for its client, and not for a turn.
+    pub(super) fn pause(&mut self) {
+        self.turn.drained();
+    }
+
     /// The same socket, which fails when too much is read without a call, or too many SETTINGS.
     pub(super) fn limited_by(self, without_call: WithoutCall) -> Self {
         Self {
@@ -208,7 +213,7 @@ impl Turn {
         }
     }
 
-    /// Notes that there is no more to read.
+    /// Notes that there is no more to read, or that it is not to be read now.
     fn drained(&mut self) {
         self.ended = None;
         if mem::take(&mut self.waiting) {
@@ -328,6 +333,25 @@ mod tests {
             assert!((TURN_BYTES..TURN_BYTES + 1000).contains(&first), "{first}");
             assert_eq!(second, 0, "one turn in each poll");
             assert!(woken.times() >= turn);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_does_not_read_does_not_wait_for_a_turn() {
+        let polls = PollCount::default();
+        let mut socket = socket(tokio::io::repeat(7), &polls);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let thread = Arc::clone(&socket.turn.thread);
+        let waiting = || thread.waiting.load(Ordering::Relaxed);
+        for _ in 0..2 {
+            polls
+                .count(pin!(async { read_all(&mut socket, &mut cx) }))
+                .await;
+            assert_eq!(waiting(), 1);
+            socket.pause();
+            assert_eq!((waiting(), socket.turn.ended), (0, None));
+            socket.pause();
+            assert_eq!(waiting(), 0);
         }
     }
 

@@ -196,6 +196,7 @@ impl OwnConnection {
     fn read(&mut self, now: Instant, cx: &mut Context<'_>) -> io::Result<Poll<usize>> {
         if self.is_full() || !self.rest.is_empty() {
             // What is full is written first, and then the connection is woken.
+            self.socket.pause();
             return Ok(Poll::Pending);
         }
         let mut input = INPUT.take();
