@@ -239,6 +239,10 @@ pub const BUSY_WITHIN: Duration = Duration::from_millis(100);
 /// once have more, and then the thread of the owner may have enough to do.
 pub const WAITING_BYTES: u64 = 256;
 
+/// Most bytes that such a connection writes at a time, on average. Answers of that size cost little more than small ones. A client that
+/// is sent much, such as a backup, makes work on its thread, which the owner has better without.
+pub const WAITING_WRITTEN_BYTES: u64 = 4 * KIB as u64;
+
 /// Most bytes of log lines that wait to be written to standard error: some five thousand lines. Further ones are dropped
 /// and counted, because a log that nobody reads must not stop the server, nor fill its memory.
 pub const LOG_QUEUE_BYTES_MAX: usize = MIB;

@@ -12,7 +12,7 @@ use std::time::Instant;
 use tracing::debug;
 
 use super::Worker;
-use crate::config::{BUSY_POLLS, BUSY_WITHIN, WAITING_BYTES};
+use crate::config::{BUSY_POLLS, BUSY_WITHIN, WAITING_BYTES, WAITING_WRITTEN_BYTES};
 use crate::metrics;
 
 /// The place of the owner's thread among all.
@@ -45,6 +45,7 @@ impl Threads {
             threads: Arc::clone(self),
             at: at.into(),
             read: AtomicU64::new(0),
+            written: AtomicU64::new(0),
         }))
     }
 
@@ -132,8 +133,9 @@ pub(super) struct Seat(Arc<Taken>);
 struct Taken {
     threads: Arc<Threads>,
     at: AtomicUsize,
-    /// How many bytes the connection has read.
+    /// How many bytes the connection has read, and written.
     read: AtomicU64,
+    written: AtomicU64,
 }
 
 impl Seat {
@@ -149,11 +151,12 @@ impl Seat {
 
     /// Notes that the connection has read.
     pub(super) fn read(&self, bytes: usize) {
-        // One thread at a time serves a connection, so this needs no addition in one step.
-        let read = self.0.read.load(Ordering::Relaxed);
-        self.0
-            .read
-            .store(read.wrapping_add(bytes as u64), Ordering::Relaxed);
+        add(&self.0.read, bytes);
+    }
+
+    /// Notes that the connection has written.
+    pub(super) fn wrote(&self, bytes: usize) {
+        add(&self.0.written, bytes);
     }
 
     fn go(&self, target: usize) {
@@ -162,6 +165,13 @@ impl Seat {
         workers[before].connections.fetch_sub(1, Ordering::Relaxed);
         workers[target].connections.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Adds to a count of a connection's own.
+fn add(count: &AtomicU64, bytes: usize) {
+    // One thread at a time serves a connection, so this needs no addition in one step.
+    let before = count.load(Ordering::Relaxed);
+    count.store(before.wrapping_add(bytes as u64), Ordering::Relaxed);
 }
 
 impl Drop for Taken {
@@ -231,8 +241,8 @@ impl<F: Future<Output = ()> + Send + 'static> Future for Placed<F> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Activity {
     polls: u32,
-    /// When it was polled [`BUSY_POLLS`] times the last time, and what it had read by then.
-    last: Option<(Instant, u64)>,
+    /// When it was polled [`BUSY_POLLS`] times the last time, and what it had read and written by then.
+    last: Option<(Instant, u64, u64)>,
     /// The period in which it was counted as busy last.
     counted: Option<u64>,
 }
@@ -245,16 +255,21 @@ impl Activity {
             return None;
         }
         self.polls = 0;
-        let Taken { threads, read, .. } = &*seat.0;
-        let (now, read) = (now(), read.load(Ordering::Relaxed));
-        let (since, read_before) = self.last.replace((now, read))?;
+        let taken = &*seat.0;
+        let threads = &taken.threads;
+        let now = now();
+        let read = taken.read.load(Ordering::Relaxed);
+        let written = taken.written.load(Ordering::Relaxed);
+        let (since, read_before, written_before) = self.last.replace((now, read, written))?;
         let period = threads.period(now);
         if now.saturating_duration_since(since) > BUSY_WITHIN
             || self.counted.replace(period) == Some(period)
         {
             return None;
         }
-        let waits = read.wrapping_sub(read_before) <= u64::from(BUSY_POLLS) * WAITING_BYTES;
+        let most = |bytes| u64::from(BUSY_POLLS) * bytes;
+        let waits = read.wrapping_sub(read_before) <= most(WAITING_BYTES)
+            && written.wrapping_sub(written_before) <= most(WAITING_WRITTEN_BYTES);
         threads.busy(seat.at(), waits, period)
     }
 }
@@ -384,6 +399,15 @@ mod tests {
             much,
         );
         assert!(told.is_empty());
+
+        // The client waits for nothing, and is sent much.
+        let mut downloading = activity;
+        for _ in 0..10 * BUSY_POLLS {
+            now += often;
+            seat.read(40);
+            seat.wrote(WAITING_WRITTEN_BYTES as usize + 1);
+            assert_eq!(downloading.polled(&seat, || now), None);
+        }
 
         // Polled often, with little to read: it goes to the owner's thread, and is told so once.
         let mut activity = Activity::default();

@@ -281,6 +281,7 @@ impl OwnConnection {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             self.core.wrote(count);
+            self.seat.wrote(count);
             written += count;
             self.needs_flush = true;
         }
