@@ -58,6 +58,8 @@ pub(super) async fn serve(
     peer: &str,
     mut shared: Shared,
 ) -> Ended {
+    // The connection may be on another thread when its handshake is over, and what waits for its socket is still here.
+    let attached = shared.seat.at();
     let opened = timeout(
         // One limit for both: a peer that is slow with the handshake has less time for the preface.
         shared.limits.preface_timeout,
@@ -92,7 +94,8 @@ pub(super) async fn serve(
     let polls = PollCount::default();
     let calls = OpenCalls::new(services.quota().clone());
     let thread = Arc::clone(&shared.seat.worker().share);
-    let io = FairIo::new(socket, thread, polls.clone()).limited_by(WithoutCall::new(calls.clone()));
+    let io = FairIo::new(socket, attached, thread, polls.clone());
+    let io = io.limited_by(WithoutCall::new(calls.clone()));
     let open = Open {
         certificates,
         refuse,

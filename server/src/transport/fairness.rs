@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::debug;
 
+use super::placement::Seat;
 use super::settings::SettingsCount;
 use super::socket::Socket;
 use super::without_call::WithoutCall;
@@ -26,6 +27,8 @@ use crate::config::{
 /// is no more data for now, and wakes the connection at once: its next turn comes after the other tasks have run.
 pub(super) struct FairIo<S> {
     socket: S,
+    /// The place of the thread whose runtime waits for the socket.
+    attached: usize,
     turn: Turn,
     polls: PollCount,
     /// The poll of the connection in which the current turn began.
@@ -35,9 +38,17 @@ pub(super) struct FairIo<S> {
 }
 
 impl<S> FairIo<S> {
-    pub(super) fn new(socket: S, thread: Arc<ThreadShare>, polls: PollCount) -> Self {
+    /// `attached` is the place of the thread whose runtime waits for the socket. `thread` is what the connections of the thread
+    /// share that reads it.
+    pub(super) fn new(
+        socket: S,
+        attached: usize,
+        thread: Arc<ThreadShare>,
+        polls: PollCount,
+    ) -> Self {
         Self {
             socket,
+            attached,
             turn: Turn::new(thread),
             polls,
             poll: 0,
@@ -65,9 +76,14 @@ impl<S> FairIo<S> {
 }
 
 impl FairIo<Socket> {
-    /// Lets the current thread read the socket. Its connections share `thread`.
-    pub(super) fn move_to(&mut self, thread: &Arc<ThreadShare>) {
-        self.turn = Turn::new(Arc::clone(thread));
+    /// Lets the current thread, that of the seat, read the socket, if another one did.
+    pub(super) fn sit_down(&mut self, seat: &Seat) {
+        let thread = seat.at();
+        if thread == self.attached {
+            return;
+        }
+        self.attached = thread;
+        self.turn = Turn::new(Arc::clone(&seat.worker().share));
         if let Err(error) = self.socket.attach_here() {
             debug!(%error, "the thread before goes on waiting for a socket");
         }
@@ -291,16 +307,23 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FairIo<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::os::unix::net as unix;
     use std::pin::pin;
 
-    use tokio::io::{Join, Sink, join, sink};
+    use tokio::io::{AsyncReadExt as _, Join, Sink, join, sink};
+    use tokio::net::UnixStream;
+    use tokio::runtime::Builder;
 
+    use super::super::Worker;
+    use super::super::placement::Threads;
+    use super::super::socket::Kind;
     use super::*;
     use crate::rpc::body::counting_waker::Woken;
 
     /// A socket from which `reader` is read, and which drops what is written.
     fn socket<R: AsyncRead>(reader: R, polls: &PollCount) -> FairIo<Join<R, Sink>> {
-        FairIo::new(join(reader, sink()), Arc::default(), polls.clone())
+        FairIo::new(join(reader, sink()), 0, Arc::default(), polls.clone())
     }
 
     /// Reads until there is no more for now. Returns how many bytes it was.
@@ -372,6 +395,31 @@ mod tests {
             .count(pin!(async { read_all(&mut socket, &mut cx) }))
             .await;
         assert_eq!(read, SHARED_TURN_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_connection_takes_its_socket_along_wherever_that_was_attached() {
+        let runtime = || {
+            let builder = &mut Builder::new_current_thread();
+            builder.enable_io().build().unwrap()
+        };
+        let (before, here) = (runtime(), runtime());
+        let workers = [&before, &here].map(|runtime| Worker::new(runtime.handle().clone()));
+        let threads = Arc::new(Threads::new(workers.into()));
+        let (other, seat) = (threads.place(), threads.place());
+        let (mut client, server) = unix::UnixStream::pair().unwrap();
+        server.set_nonblocking(true).unwrap();
+        let attached = before.block_on(async { UnixStream::from_std(server).unwrap() });
+        let share = Arc::clone(&seat.worker().share);
+        let socket = Socket::from(Kind::Unix(attached));
+        let mut socket = FairIo::new(socket, other.at(), share, PollCount::default());
+        here.block_on(async { socket.sit_down(&seat) });
+        // A socket that it waits for would fail.
+        drop(before);
+        client.write_all(b"here").unwrap();
+        let mut read = [0; 4];
+        here.block_on(socket.read_exact(&mut read)).unwrap();
+        assert_eq!(&read, b"here");
     }
 
     /// A turn that ends with more to read, at `now`.

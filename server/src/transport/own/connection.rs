@@ -44,8 +44,6 @@ pub(in crate::transport) type Ended = Result<(), Box<dyn Error + Send + Sync>>;
 pub(in crate::transport) struct OwnConnection {
     socket: FairIo<Socket>,
     seat: Seat,
-    /// The thread that reads the socket.
-    reader: usize,
     core: Connection,
     calls: Calls,
     quota: ConnectionQuota,
@@ -83,7 +81,6 @@ impl OwnConnection {
         );
         Self {
             socket,
-            reader: seat.at(),
             seat,
             calls: Calls::new(services, quota.clone()),
             quota,
@@ -107,7 +104,7 @@ impl OwnConnection {
 
     fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         self.calls.register(cx.waker());
-        self.sit_down();
+        self.socket.sit_down(&self.seat);
         let now = Instant::now();
         self.check_time(now)?;
         let mut written = 0;
@@ -144,15 +141,6 @@ impl OwnConnection {
         self.charge_unwritten();
         self.set_alarm(now, cx);
         Poll::Pending
-    }
-
-    /// Lets the thread of the seat read the socket, if another one did.
-    fn sit_down(&mut self) {
-        let thread = self.seat.at();
-        if thread != self.reader {
-            self.reader = thread;
-            self.socket.move_to(&self.seat.worker().share);
-        }
     }
 
     /// Whether there is nothing left to do but to write what there is.
