@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use prost::Message as _;
 use soloist::v1::state_client::StateClient;
-use soloist_http2::frame::{END_STREAM, kind, put};
+use soloist_http2::frame::{ACK, END_STREAM, kind, put};
 use soloist_server::config::Transport;
 use tonic::Code;
 use tonic::transport::Endpoint;
@@ -148,7 +148,7 @@ async fn an_answer_whose_call_has_ended_is_read_while_the_server_drains() {
     // One whose call goes on for a while when the server drains already.
     let mut last = Raw::connect(&path).await;
     last.send(&call(1, "Write", None)).await;
-    client.read(read("k1")).await.unwrap();
+    while !last.frame().await.unwrap().0.has(ACK) {}
     server.drain();
     while last.frame().await.unwrap().0.kind != kind::GOAWAY {}
     let mut reset = Vec::new();
