@@ -229,6 +229,12 @@ impl Cluster {
         Node::new(cluster, &self.folder, &self.etcd, &plan, Spot::default()).await
     }
 
+    /// Starts the nodes again that have ended because they were replaced. Returns how many that were.
+    pub(crate) fn start_replaced(&mut self) -> usize {
+        let ended = self.nodes.iter_mut().map(Node::start_if_replaced);
+        ended.filter(|it| *it).count()
+    }
+
     /// The ends of all logs.
     pub(crate) fn logs(&self) -> String {
         let log = |it: &Node| format!("\n== {}\n{}", it.name, processes::tail(&it.log));
@@ -355,7 +361,7 @@ impl Node {
     }
 
     /// Starts it again if it has ended because it was replaced. Returns whether it had.
-    pub(crate) fn start_if_replaced(&mut self) -> bool {
+    fn start_if_replaced(&mut self) -> bool {
         let process = self.process.as_mut().unwrap();
         let Some(status) = process.try_wait().unwrap() else {
             return false;

@@ -93,8 +93,7 @@ async fn a_leader_of_etcd_that_goes_on_late_may_end_an_owner_and_loses_nothing()
         stand_still(&cluster, &load, leader).await;
         cluster.etcd.wait_ready().await;
         load.go_on(some_time(500..1_000)).await;
-        let ended = cluster.nodes.iter_mut().map(Node::start_if_replaced);
-        let replaced = ended.filter(|it| *it).count();
+        let replaced = cluster.start_replaced();
         let (_, after) = cluster.owner().await;
         owners += usize::from(after.epoch != shown.epoch);
         assert!(replaced <= 1, "{}", cluster.logs());
@@ -131,8 +130,7 @@ async fn without_a_quorum_nothing_is_shown_and_nothing_is_lost() {
         cluster.owner().await;
         // Leases may have ended meanwhile.
         load.go_on(some_time(300..600)).await;
-        let ended = cluster.nodes.iter_mut().map(Node::start_if_replaced);
-        replaced += ended.filter(|it| *it).count();
+        replaced += cluster.start_replaced();
         load.must_be_silent(from, until);
     }
     cluster.owner().await;

@@ -8,7 +8,7 @@ use soloist::v1;
 use soloist::v1::state_client::StateClient;
 
 use crate::clients::request;
-use crate::cluster::{Cluster, Node, Plan, connect};
+use crate::cluster::{Cluster, Plan, connect};
 use crate::rounds::{kills_for, operations_and_clients, report, rounds, some_time, spread};
 use crate::values::{int, read, write};
 
@@ -35,8 +35,7 @@ async fn killed_owners_lose_nothing() {
             .await;
         // On a machine without time for it an owner may lose its lease, and end. A supervisor starts it again.
         loop {
-            let ended = cluster.nodes.iter_mut().map(Node::start_if_replaced);
-            replaced += ended.filter(|it| *it).count();
+            replaced += cluster.start_replaced();
             let caught_up = tokio::time::timeout(Duration::from_secs(10), cluster.all_caught_up());
             if caught_up.await.is_ok() {
                 break;

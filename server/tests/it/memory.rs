@@ -302,11 +302,6 @@ async fn streams_that_are_not_read_are_bounded_and_shut_nobody_out_for_long() {
     process.end().await;
 }
 
-/// A Read under a condition, or a Transition: both are refused.
-fn refused(op: v1::op::Op) -> v1::Op {
-    v1::Op { op: Some(op) }
-}
-
 /// Outcomes take memory besides the values that they show: those of refusals, and lists of many.
 #[tokio::test(flavor = "multi_thread")]
 async fn outcomes_that_are_not_read_are_bounded() {
@@ -325,10 +320,10 @@ async fn outcomes_that_are_not_read_are_bounded() {
         to: "done".into(),
         ..v1::TransitionRequest::default()
     };
-    let many = |op: v1::Op| vec![op; OPERATIONS];
-    let mismatches = frame(many(refused(v1::op::Op::Read(mismatch))));
-    let transitions = frame(many(refused(v1::op::Op::Transition(transition))));
-    let absent = atomic(many(read_op("absent")));
+    let many = |op| vec![v1::Op { op: Some(op) }; OPERATIONS];
+    let mismatches = frame(many(v1::op::Op::Read(mismatch)));
+    let transitions = frame(many(v1::op::Op::Transition(transition)));
+    let absent = atomic(many(v1::op::Op::Read(read("absent"))));
     for (what, streams, frame) in [
         ("refused transitions", 2, transitions),
         ("mismatches", 1, mismatches),

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use soloist::v1::state_client::StateClient;
 use soloist::v1::{AddRequest, WatchRequest, watch_request};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use crate::metrics::Scrape;
-use crate::support::{TestServer, frame, int, pipeline, read, write, write_op};
+use crate::support::{TestServer, frame, int, pipeline, read, unix_channel, write, write_op};
 
 /// After so long no move will come.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -94,10 +94,7 @@ async fn connections_of_unix_sockets_move_too() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("soloist.sock");
     let server = TestServer::with_http_on(UnixListener::bind(&path).unwrap(), |_| ());
-    let client = async || {
-        let endpoint = Endpoint::from_shared(format!("unix:{}", path.display()));
-        StateClient::new(endpoint.unwrap().connect().await.unwrap())
-    };
+    let client = async || StateClient::new(unix_channel(&path).await);
     let _idle = client().await;
     check_a_move(async || moves(&server).await, client().await).await;
 }

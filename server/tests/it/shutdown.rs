@@ -9,13 +9,12 @@ use soloist::v1::state_client::StateClient;
 use soloist_http2::frame::{ACK, END_STREAM, kind, put};
 use soloist_server::config::Transport;
 use tonic::Code;
-use tonic::transport::Endpoint;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
 
 use crate::raw::{Raw, call};
 use crate::support::{
-    TestServer, assert_refused, frame, int, pipeline, read, text, write, write_op,
+    TestServer, assert_refused, frame, int, pipeline, read, text, unix_channel, write, write_op,
 };
 
 #[tokio::test]
@@ -131,8 +130,7 @@ async fn an_answer_whose_call_has_ended_is_read_while_the_server_drains() {
         // Nobody can see what hyper has still to write.
         config.transport.transport = Transport::Own;
     });
-    let endpoint = Endpoint::from_shared(format!("unix:{}", path.display())).unwrap();
-    let mut client = StateClient::new(endpoint.connect().await.unwrap());
+    let mut client = StateClient::new(unix_channel(&path).await);
     let mut slow = Vec::new();
     for number in 1..=ANSWERS {
         let key = format!("k{number}");

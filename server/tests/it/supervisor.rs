@@ -15,7 +15,7 @@ use tokio::process::Command;
 use tonic::transport::Endpoint;
 
 use crate::process::{Process, command, shell};
-use crate::support::{int, read, write};
+use crate::support::{int, read, unix_channel, write};
 
 /// The supervisor's side.
 struct Supervisor {
@@ -139,11 +139,10 @@ async fn a_passed_unix_socket_stays_when_the_server_ends() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("soloist.sock");
     let socket = UnixListener::bind(&path).unwrap();
-    let channel = Endpoint::from_shared(format!("unix:{}", path.display())).unwrap();
     let mut server = with_socket(socket.try_clone().unwrap().into(), &[])
         .spawn()
         .unwrap();
-    let mut client = StateClient::new(channel.connect().await.unwrap());
+    let mut client = StateClient::new(unix_channel(&path).await);
     client.write(write("k", int(1))).await.unwrap();
     client.read(read("k")).await.unwrap();
     drop(client);

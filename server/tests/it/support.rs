@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 
 use soloist::v1::admin_client::AdminClient;
 use soloist::v1::state_client::StateClient;
@@ -146,11 +147,17 @@ impl TestServer {
 }
 
 pub(crate) async fn channel(addr: SocketAddr) -> Channel {
-    Endpoint::from_shared(format!("http://{addr}"))
-        .unwrap()
-        .connect()
-        .await
-        .unwrap()
+    connect(format!("http://{addr}")).await
+}
+
+/// A channel to a server that listens on a Unix socket.
+pub(crate) async fn unix_channel(path: &Path) -> Channel {
+    connect(format!("unix:{}", path.display())).await
+}
+
+async fn connect(url: String) -> Channel {
+    let endpoint = Endpoint::from_shared(url).unwrap();
+    endpoint.connect().await.unwrap()
 }
 
 pub(crate) fn int(int: i64) -> v1::Value {
